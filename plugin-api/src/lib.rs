@@ -1,0 +1,1 @@
+//! jackfield-plugin-api
