@@ -6,19 +6,10 @@
 use super::read::Reader;
 use super::tree::Node;
 
-/// A key that a section knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key {
-    /// The key as the file writes it.
-    pub name: &'static str,
-    /// What it sets, in one sentence.
-    pub about: &'static str,
-}
-
 /// What [`section!`] makes.
 pub(super) trait Keys: Sized {
     /// The known keys.
-    const KEYS: &'static [Key];
+    const KEYS: &'static [&'static str];
 
     /// Every key at its default.
     fn defaults() -> Self;
@@ -69,12 +60,8 @@ macro_rules! section {
         }
 
         impl $crate::config::section::Keys for $name {
-            const KEYS: &'static [$crate::config::section::Key] = &[
-                $( $crate::config::section::Key {
-                    name: $crate::config::section::section!(@key $field $($key)?),
-                    about: concat!($($doc),+),
-                }, )*
-            ];
+            const KEYS: &'static [&'static str] =
+                &[ $( $crate::config::section::section!(@key $field $($key)?), )* ];
 
             fn defaults() -> Self {
                 Self { $( $field: $default, )* $( $extra: <$extra_type>::default(), )? }

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use secrecy::SecretString;
 use serde_json::Value;
 
 use super::address::ListenUrl;
-use super::read::{Reader, flag, list, nonempty, optional, parsed, path, plugin_tables, secret, sha256};
+use super::read::{flag, list, nonempty, optional, parsed, path, plugin_tables, secret, sha256};
 use super::read::{permission, plugin_ref, string};
-use super::section::{Section, read_section, section};
-use super::tree::Node;
+use super::section::{read_section, section};
 
 section! {
     /// One service: its listeners, plugins, users and rules.
@@ -90,6 +90,23 @@ pub enum DefaultPolicy {
     /// Nothing.
     Deny,
 }
+
+impl FromStr for DefaultPolicy {
+    type Err = UnknownPolicy;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPolicy> {
+        match text {
+            "allow" => Ok(Self::Allow),
+            "deny" => Ok(Self::Deny),
+            _ => Err(UnknownPolicy),
+        }
+    }
+}
+
+/// A default policy that is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected \"allow\" or \"deny\"")]
+pub struct UnknownPolicy;
 
 /// A plugin in a service's list.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
