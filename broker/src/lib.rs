@@ -1,1 +1,3 @@
-//! jackfield
+//! The Jackfield broker: library behind the `jackfield` binary.
+
+pub mod config;
