@@ -1,0 +1,241 @@
+//! What a plugin may ask of the broker.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    context::Context,
+    error::Result,
+    event::{Event, ServiceScope, Subscription, Topic},
+    json::RawJson,
+    log::LogRecord,
+    message::{CommandKey, Request},
+    permission::Action,
+    session::{Caller, SessionId, SessionInfo, UserId},
+    store::Store,
+    virtual_session::VirtualSession,
+};
+
+/// The broker, as one plugin in one service sees it. What it is asked is checked as a client's request would be,
+/// permissions apart: the operator who lists a plugin trusts it.
+#[async_trait]
+pub trait Host: Send + Sync + 'static {
+    /// The service.
+    fn service(&self) -> &str;
+
+    /// Asks whether `caller` may do `action`.
+    ///
+    /// # Errors
+    /// The refusal.
+    async fn authorize(&self, caller: &Arc<Caller>, action: &Action) -> Result<()>;
+
+    /// Fires an event and says for how many sessions it was queued. `from` is stamped on it for the sessions that
+    /// asked to know.
+    ///
+    /// # Errors
+    /// `invalid_value` for class `*`, or for class `core` from a plugin that is not the core's;
+    /// `service_not_found`.
+    fn publish(&self, event: Event, from: Option<&Caller>) -> Result<usize>;
+
+    /// Offers an event that a client sent as a request to the event filters. It goes nowhere else.
+    fn received(&self, event: &Event, from: &Caller);
+
+    /// Subscribes a session. The same topic and service again replaces the body.
+    ///
+    /// # Errors
+    /// `session_not_found`, `service_not_found`, `limit_exceeded`.
+    fn subscribe(&self, session: &SessionId, subscription: Subscription) -> Result<()>;
+
+    /// Ends a subscription; one that is not there is no error.
+    ///
+    /// # Errors
+    /// `session_not_found`, `service_not_found`.
+    fn unsubscribe(&self, session: &SessionId, topic: &Topic, service: &ServiceScope) -> Result<()>;
+
+    /// A session's subscriptions, in the order in which they were made.
+    ///
+    /// # Errors
+    /// `session_not_found`.
+    fn subscriptions(&self, session: &SessionId) -> Result<Vec<Subscription>>;
+
+    /// Sends a request to a session, under a `tid` of the broker's, and waits for its answer.
+    ///
+    /// # Errors
+    /// The session's own error unchanged; `session_not_found`, `session_stop`, `timeout`, `invalid_reply`.
+    async fn request(&self, session: &SessionId, request: SessionRequest) -> Result<RawJson>;
+
+    /// Calls a registered command as this plugin.
+    ///
+    /// # Errors
+    /// The command's, or `unknown_command`.
+    async fn call(&self, request: Request) -> Result<RawJson>;
+
+    /// All users with their sessions.
+    fn users(&self) -> BTreeMap<UserId, Vec<SessionId>>;
+
+    /// One session.
+    fn session(&self, id: &SessionId) -> Option<SessionInfo>;
+
+    /// The sessions of one user.
+    fn user_sessions(&self, user: &UserId) -> Vec<SessionInfo>;
+
+    /// Ends a session; its connection is closed once what is queued for it is written.
+    ///
+    /// # Errors
+    /// `session_not_found`.
+    fn stop_session(&self, id: &SessionId) -> Result<UserId>;
+
+    /// Every registered command.
+    fn commands(&self) -> Vec<CommandInfo>;
+
+    /// What serves `key`, which may be an alias or fall to a wildcard entry.
+    fn command(&self, key: &CommandKey) -> Option<CommandInfo>;
+
+    /// The plugins of the service, first asked first.
+    fn plugins(&self) -> Vec<PluginInfo>;
+
+    /// Writes a record to the broker's log and to every log sink.
+    ///
+    /// # Errors
+    /// What a sink refused with.
+    fn log(&self, record: LogRecord) -> Result<()>;
+
+    /// Opens a session without a socket; `remote` tells where its client is, such as `mqtt:10.0.0.7:5123`.
+    ///
+    /// # Errors
+    /// `limit_exceeded`, `shutting_down`.
+    fn open_session(&self, remote: &str) -> Result<VirtualSession>;
+
+    /// The plugin's own state, kept over restarts where the broker has a data directory.
+    ///
+    /// # Errors
+    /// `internal_error` when the data directory cannot be used.
+    fn store(&self) -> Result<Arc<dyn Store>>;
+
+    /// Registers a counter under `jackfield_plugin_NAME`; the same name again gives the same counter.
+    fn counter(&self, name: &str, help: &str) -> Counter;
+
+    /// Registers a gauge, likewise.
+    fn gauge(&self, name: &str, help: &str) -> Gauge;
+}
+
+/// A request of the broker's to a session.
+#[derive(Clone, Debug)]
+pub struct SessionRequest {
+    /// What is asked, in the session's own terms.
+    pub command: CommandKey,
+    /// The arguments.
+    pub data: RawJson,
+    /// In whose name; stamped on the request where the session asked to know.
+    pub from: Option<Arc<Caller>>,
+    /// Whose caller is to see the session's acks.
+    pub relay_acks: Option<Context>,
+}
+
+/// What the registry tells of a command.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct CommandInfo {
+    /// Its class.
+    pub class: String,
+    /// Its subclass, `*` for any.
+    pub subclass: String,
+    /// Its name, `*` for any.
+    pub cmd: String,
+    /// Other names for `cmd`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    /// What it does.
+    pub description: String,
+    /// Who provides it: the first that is asked.
+    pub plugin: String,
+    /// The permission that it needs.
+    pub permission: String,
+    /// What its data must look like, as a JSON Schema.
+    pub data_schema: Value,
+    /// What its answer looks like.
+    pub reply_schema: Value,
+}
+
+/// What `core plugin list` tells of a plugin.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct PluginInfo {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// How it came: `builtin`, `library` or `session`.
+    pub kind: String,
+    /// `running`, or what became of it.
+    pub state: String,
+    /// What it is for.
+    pub description: String,
+    /// The plugins that it needs, which are asked after it.
+    pub depends: Vec<String>,
+    /// Its commands, as `class/subclass/cmd`.
+    pub commands: Vec<String>,
+    /// How many authenticators it registered.
+    pub authenticators: usize,
+    /// How many authorizers.
+    pub authorizers: usize,
+    /// How many event filters.
+    pub event_filters: usize,
+    /// How many session observers.
+    pub session_observers: usize,
+    /// How many log sinks.
+    pub log_sinks: usize,
+    /// How many services of its own.
+    pub services: usize,
+}
+
+/// A number that only rises.
+#[derive(Clone)]
+pub struct Counter(Arc<dyn Fn(u64) + Send + Sync>);
+
+impl Counter {
+    /// Wraps what adds to the counter.
+    pub fn new(add: impl Fn(u64) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(add))
+    }
+
+    /// Adds one.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        (self.0)(n);
+    }
+}
+
+impl fmt::Debug for Counter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Counter")
+    }
+}
+
+/// A number that rises and falls.
+#[derive(Clone)]
+pub struct Gauge(Arc<dyn Fn(f64) + Send + Sync>);
+
+impl Gauge {
+    /// Wraps what sets the gauge.
+    pub fn new(set: impl Fn(f64) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(set))
+    }
+
+    /// Sets it.
+    pub fn set(&self, value: f64) {
+        (self.0)(value);
+    }
+}
+
+impl fmt::Debug for Gauge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gauge")
+    }
+}

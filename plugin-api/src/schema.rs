@@ -1,0 +1,519 @@
+//! Checks request data against a command's JSON Schema (protocol §6).
+//!
+//! The top level of the data is checked on its text, so that what a handler only passes on is never parsed: numbers
+//! of any size get through. The `jsonschema` crate judges a field only where its schema says more than a type.
+
+use std::fmt;
+
+use jsonschema::{ValidationError, Validator, error::ValidationErrorKind};
+use serde_json::{Map, Value, value::RawValue};
+
+use crate::{
+    error::{Error, Result},
+    json::{Fields, RawJson, push_string},
+};
+
+/// A schema made ready for checking.
+pub struct DataSchema(Kind);
+
+enum Kind {
+    Anything,
+    Object(ObjectSchema),
+    Other(Box<Validator>),
+}
+
+struct ObjectSchema {
+    properties: Vec<Property>,
+    unknown: Unknown,
+    /// Set where the object as a whole has rules, such as `oneOf`.
+    whole: Option<Box<Validator>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unknown {
+    Reported,
+    Welcome,
+    Refused,
+}
+
+struct Property {
+    name: Box<str>,
+    types: Types,
+    required: bool,
+    default: Option<RawJson>,
+    /// Set where the field's schema says more than its type.
+    rest: Option<Box<Validator>>,
+}
+
+/// Data that fits its schema.
+#[derive(Debug)]
+pub struct Checked {
+    /// The data, defaults filled in, fields that are `null` taken out where they may be absent, repeated fields
+    /// reduced to the last.
+    pub data: RawJson,
+    /// The fields that the schema does not know.
+    pub unrecognized: Vec<String>,
+}
+
+impl DataSchema {
+    /// Makes a schema ready.
+    ///
+    /// # Errors
+    /// `invalid_value: data_schema` for what is no JSON Schema.
+    pub fn compile(schema: &Value) -> Result<Self> {
+        let Value::Object(map) = schema else {
+            return match schema {
+                Value::Bool(true) => Ok(Self(Kind::Anything)),
+                other => Ok(Self(Kind::Other(validator(other)?))),
+            };
+        };
+        if map.is_empty() {
+            return Ok(Self(Kind::Anything));
+        }
+        if map.get("type").and_then(Value::as_str) != Some("object") {
+            return Ok(Self(Kind::Other(validator(schema)?)));
+        }
+        ObjectSchema::compile(schema, map).map(|object| Self(Kind::Object(object)))
+    }
+
+    /// Checks data.
+    ///
+    /// # Errors
+    /// `syntax_error` for a wrong type, `missing_field`, `invalid_value`, in this order, each naming the field as it
+    /// stands in the data (protocol §2).
+    pub fn check(&self, data: &RawJson) -> Result<Checked> {
+        match &self.0 {
+            Kind::Anything => {}
+            Kind::Other(validator) => judge(validator, data.as_str(), "")?.into_result()?,
+            Kind::Object(object) => return object.check(data),
+        }
+        Ok(Checked { data: data.clone(), unrecognized: Vec::new() })
+    }
+}
+
+impl fmt::Debug for DataSchema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DataSchema")
+    }
+}
+
+fn validator(schema: &Value) -> Result<Box<Validator>> {
+    let bad = |error: ValidationError<'_>| Error::invalid_value(format_args!("data_schema: {error}"));
+    jsonschema::validator_for(schema).map(Box::new).map_err(bad)
+}
+
+impl ObjectSchema {
+    const PLAIN: &[&str] = &[
+        "type",
+        "properties",
+        "required",
+        "title",
+        "description",
+        "default",
+        "examples",
+        "$schema",
+        "$defs",
+        "additionalProperties",
+        "$comment",
+    ];
+
+    fn compile(schema: &Value, map: &Map<String, Value>) -> Result<Self> {
+        let required: Vec<&str> = map
+            .get("required")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        let properties = map.get("properties").and_then(Value::as_object).into_iter().flatten();
+        let properties = properties
+            .map(|(name, schema)| {
+                Property::compile(name, schema, required.contains(&name.as_str()), map.get("$defs"))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let unknown = match map.get("additionalProperties") {
+            None => Unknown::Reported,
+            Some(Value::Bool(false)) => Unknown::Refused,
+            Some(_) => Unknown::Welcome,
+        };
+        let known = |name: &&str| properties.iter().any(|property| *property.name == **name);
+        let plain = map.keys().all(|key| Self::PLAIN.contains(&key.as_str()))
+            && !matches!(map.get("additionalProperties"), Some(Value::Object(more)) if !more.is_empty())
+            && required.iter().all(known);
+        let whole = if plain { None } else { Some(validator(schema)?) };
+        Ok(Self { properties, unknown, whole })
+    }
+
+    fn check(&self, data: &RawJson) -> Result<Checked> {
+        let Ok(fields) = serde_json::from_str::<Fields<'_>>(data.as_str()) else {
+            return Err(Error::syntax("data"));
+        };
+        let fields = fields.0;
+        let mut found: Vec<Option<&RawValue>> = vec![None; self.properties.len()];
+        let mut unrecognized = Vec::new();
+        let mut rewrite = false;
+        for (name, raw) in &fields {
+            match self.properties.iter().zip(&mut found).find(|(property, _)| *property.name == **name) {
+                Some((_, slot)) => rewrite |= slot.replace(raw).is_some(),
+                None => unrecognized.push(name.to_string()),
+            }
+        }
+        for (property, slot) in self.properties.iter().zip(&mut found) {
+            if !property.required && slot.is_some_and(|raw| raw.get() == "null") {
+                *slot = None;
+                rewrite = true;
+            }
+            rewrite |= slot.is_none() && property.default.is_some();
+        }
+        self.judge(data, &found, &unrecognized)?;
+        let data = if rewrite { self.rewrite(&fields, &found) } else { data.clone() };
+        if self.unknown == Unknown::Welcome {
+            unrecognized.clear();
+        }
+        Ok(Checked { data, unrecognized })
+    }
+
+    fn judge(&self, data: &RawJson, found: &[Option<&RawValue>], unrecognized: &[String]) -> Result<()> {
+        let present =
+            || self.properties.iter().zip(found).filter_map(|(property, raw)| Some((property, (*raw)?)));
+        if let Some((property, _)) = present().find(|(property, raw)| !property.types.admit(raw.get())) {
+            return Err(Error::syntax(&property.name));
+        }
+        let mut faults = Faults::default();
+        for (property, raw) in present() {
+            if let Some(rest) = &property.rest {
+                faults = faults.and(judge(rest, raw.get(), &property.name)?);
+            }
+        }
+        if let Some(whole) = &self.whole {
+            faults = faults.and(judge(whole, data.as_str(), "")?);
+        }
+        let absent =
+            self.properties.iter().zip(found).find(|(property, raw)| property.required && raw.is_none());
+        if let Some((property, _)) = absent {
+            faults.missing = Some(property.name.to_string());
+        }
+        if self.unknown == Unknown::Refused {
+            faults.invalid = faults.invalid.or_else(|| unrecognized.first().cloned());
+        }
+        faults.into_result()
+    }
+
+    fn rewrite(
+        &self,
+        fields: &[(std::borrow::Cow<'_, str>, &RawValue)],
+        found: &[Option<&RawValue>],
+    ) -> RawJson {
+        let mut text = String::from("{");
+        let mut push = |name: &str, value: &str| {
+            if text.len() > 1 {
+                text.push(',');
+            }
+            push_string(&mut text, name);
+            text.push(':');
+            text.push_str(value);
+        };
+        for (property, raw) in self.properties.iter().zip(found) {
+            match (raw, &property.default) {
+                (Some(raw), _) => push(&property.name, raw.get()),
+                (None, Some(default)) => push(&property.name, default.as_str()),
+                (None, None) => {}
+            }
+        }
+        for (name, raw) in fields {
+            if !self.properties.iter().any(|property| *property.name == **name) {
+                push(name, raw.get());
+            }
+        }
+        text.push('}');
+        RawJson::from_text(text).unwrap_or_default()
+    }
+}
+
+impl Property {
+    const PLAIN: &[&str] = &[
+        "type",
+        "title",
+        "description",
+        "default",
+        "examples",
+        "format",
+        "$comment",
+        "deprecated",
+        "readOnly",
+        "writeOnly",
+    ];
+
+    fn compile(name: &str, schema: &Value, required: bool, defs: Option<&Value>) -> Result<Self> {
+        let map = schema.as_object();
+        let plain = map.map_or(schema == &Value::Bool(true), |map| {
+            map.keys().all(|key| Self::PLAIN.contains(&key.as_str()))
+        });
+        let rest = if plain { None } else { Some(validator(&with_definitions(schema, defs))?) };
+        let default = map.and_then(|map| map.get("default")).filter(|default| !default.is_null());
+        Ok(Self {
+            name: name.into(),
+            types: map.and_then(|map| map.get("type")).map_or(Types::ALL, Types::of),
+            required,
+            default: default.map(RawJson::from_value).transpose()?,
+            rest,
+        })
+    }
+}
+
+fn with_definitions(schema: &Value, defs: Option<&Value>) -> Value {
+    let mut schema = schema.clone();
+    if let (Value::Object(map), Some(defs)) = (&mut schema, defs) {
+        map.insert("$defs".into(), defs.clone());
+    }
+    schema
+}
+
+/// A set of JSON types.
+#[derive(Clone, Copy)]
+struct Types(u8);
+
+impl Types {
+    const ALL: Self = Self(u8::MAX);
+    const INTEGER: u8 = 16;
+    const NUMBER: u8 = 32;
+
+    fn of(keyword: &Value) -> Self {
+        let names = match keyword {
+            Value::Array(names) => names.as_slice(),
+            name => std::slice::from_ref(name),
+        };
+        Self(names.iter().filter_map(Value::as_str).map(Self::bit).fold(0, |all, bit| all | bit))
+    }
+
+    fn bit(name: &str) -> u8 {
+        match name {
+            "null" => 1,
+            "boolean" => 2,
+            "string" => 4,
+            "array" => 8,
+            "integer" => Self::INTEGER,
+            "number" => Self::INTEGER | Self::NUMBER,
+            "object" => 64,
+            _ => 0,
+        }
+    }
+
+    fn admit(self, raw: &str) -> bool {
+        let bit = match raw.bytes().next() {
+            Some(b'n') => 1,
+            Some(b't' | b'f') => 2,
+            Some(b'"') => 4,
+            Some(b'[') => 8,
+            Some(b'{') => 64,
+            _ if is_integer(raw) => Self::INTEGER,
+            _ => Self::NUMBER,
+        };
+        self.0 & bit != 0
+    }
+}
+
+/// To JSON Schema `1.0` is an integer too.
+fn is_integer(number: &str) -> bool {
+    !number.contains(['.', 'e', 'E']) || number.parse::<f64>().is_ok_and(|number| number.fract() == 0.0)
+}
+
+/// The first fault of each kind below the wrong types.
+#[derive(Default)]
+struct Faults {
+    missing: Option<String>,
+    invalid: Option<String>,
+}
+
+impl Faults {
+    fn and(self, other: Self) -> Self {
+        Self { missing: self.missing.or(other.missing), invalid: self.invalid.or(other.invalid) }
+    }
+
+    fn into_result(self) -> Result<()> {
+        match self {
+            Self { missing: Some(field), .. } => Err(Error::missing_field(field)),
+            Self { invalid: Some(field), .. } => Err(Error::invalid_value(field)),
+            Self { missing: None, invalid: None } => Ok(()),
+        }
+    }
+}
+
+/// Has `validator` judge a value that stands in the field `name` of the data, or is the data where that is empty.
+fn judge(validator: &Validator, raw: &str, name: &str) -> Result<Faults> {
+    let mut faults = Faults::default();
+    let Ok(value) = serde_json::from_str::<Value>(raw) else {
+        // Valid JSON, but a number that fits no type.
+        return Err(Error::invalid_value(or_data(name)));
+    };
+    for error in validator.iter_errors(&value) {
+        record(&error, name, &mut faults)?;
+    }
+    Ok(faults)
+}
+
+fn record(error: &ValidationError<'_>, name: &str, faults: &mut Faults) -> Result<()> {
+    let path = field_path(name, &error.instance_path().to_string());
+    match error.kind() {
+        ValidationErrorKind::Type { .. } => return Err(Error::syntax(or_data(&path))),
+        ValidationErrorKind::Required { property } => {
+            let property = property.as_str().unwrap_or_default();
+            faults.missing.get_or_insert(field_path(&path, property));
+        }
+        ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
+            return record_branch(context, name, &path, faults);
+        }
+        _ => {
+            faults.invalid.get_or_insert_with(|| or_data(&path).to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// Of several alternatives the one was meant whose own type fits; where none does, the type is wrong.
+fn record_branch(
+    branches: &[Vec<ValidationError<'_>>],
+    name: &str,
+    path: &str,
+    faults: &mut Faults,
+) -> Result<()> {
+    let wrong_type = |error: &ValidationError<'_>| {
+        matches!(error.kind(), ValidationErrorKind::Type { .. })
+            && field_path(name, &error.instance_path().to_string()) == path
+    };
+    let Some(meant) = branches.iter().find(|errors| !errors.iter().any(wrong_type)) else {
+        return Err(Error::syntax(or_data(path)));
+    };
+    meant.iter().try_for_each(|error| record(error, name, faults))
+}
+
+/// `meta` and `/key/0` make `meta.key.0`.
+fn field_path(name: &str, pointer: &str) -> String {
+    let below = pointer.trim_start_matches('/').replace('/', ".");
+    match (name.is_empty(), below.is_empty()) {
+        (true, _) => below,
+        (false, true) => name.to_owned(),
+        (false, false) => format!("{name}.{below}"),
+    }
+}
+
+fn or_data(path: &str) -> &str {
+    if path.is_empty() { "data" } else { path }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemars::JsonSchema;
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::*;
+    use crate::command::schema_of;
+
+    #[derive(Deserialize, JsonSchema)]
+    #[expect(dead_code, reason = "read through its schema")]
+    struct Args {
+        name: String,
+        #[serde(default = "three")]
+        #[schemars(range(min = 1, max = 10))]
+        count: u32,
+        #[serde(default)]
+        kind: Kind,
+        nested: Option<Nested>,
+        #[serde(default)]
+        body: RawJson,
+    }
+
+    fn three() -> u32 {
+        3
+    }
+
+    #[derive(Default, Deserialize, serde::Serialize, JsonSchema)]
+    #[serde(rename_all = "lowercase")]
+    enum Kind {
+        #[default]
+        A,
+        B,
+    }
+
+    #[derive(Deserialize, JsonSchema)]
+    #[expect(dead_code, reason = "read through its schema")]
+    struct Nested {
+        key: String,
+    }
+
+    fn check(data: &'static str) -> Result<String, String> {
+        let schema = DataSchema::compile(&schema_of::<Args>()).unwrap();
+        let checked = schema.check(&RawJson::from_text(data).unwrap());
+        checked.map(|checked| checked.data.as_str().to_owned()).map_err(|error| error.text().to_owned())
+    }
+
+    #[test]
+    fn defaults_are_filled_in_and_text_is_kept() {
+        let data = check(r#"{"name":"a\u0041","body":{"n":1e999,  "z":1,"a":2}}"#).unwrap();
+        assert_eq!(data, r#"{"body":{"n":1e999,  "z":1,"a":2},"count":3,"kind":"a","name":"a\u0041"}"#);
+    }
+
+    #[test]
+    fn complete_data_is_passed_as_it_is() {
+        let text = r#"{ "name":"x","count":10,"kind":"b","body":1 }"#;
+        assert_eq!(check(text).unwrap(), text);
+    }
+
+    #[test]
+    fn null_stands_for_absence() {
+        let data = check(r#"{"name":"x","count":null,"nested":null,"body":null}"#).unwrap();
+        assert_eq!(data, r#"{"body":{},"count":3,"kind":"a","name":"x"}"#);
+    }
+
+    #[test]
+    fn faults_name_their_field() {
+        for (data, text) in [
+            ("[]", "Syntax error: data"),
+            ("{}", "Missing field: name"),
+            (r#"{"name":null}"#, "Syntax error: name"),
+            (r#"{"count":"3"}"#, "Syntax error: count"),
+            (r#"{"name":"x","count":1.5}"#, "Syntax error: count"),
+            (r#"{"name":"x","count":0}"#, "Invalid value: count"),
+            (r#"{"name":"x","count":-1}"#, "Invalid value: count"),
+            (r#"{"name":"x","count":99999999999999999999}"#, "Invalid value: count"),
+            (r#"{"name":"x","kind":"c"}"#, "Invalid value: kind"),
+            (r#"{"name":"x","kind":1}"#, "Syntax error: kind"),
+            (r#"{"name":"x","nested":{}}"#, "Missing field: nested.key"),
+            (r#"{"name":"x","nested":{"key":1}}"#, "Syntax error: nested.key"),
+            (r#"{"name":"x","nested":1}"#, "Syntax error: nested"),
+            (r#"{"count":0,"nested":{"key":1}}"#, "Syntax error: nested.key"),
+            (r#"{"count":0}"#, "Missing field: name"),
+        ] {
+            assert_eq!(check(data).unwrap_err(), text, "{data}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_field_counts() {
+        let data = check(r#"{"name":1,"name":"x","count":1,"kind":"a","body":{}}"#).unwrap();
+        assert_eq!(data, r#"{"body":{},"count":1,"kind":"a","name":"x"}"#);
+    }
+
+    #[test]
+    fn unknown_fields_are_told() {
+        let schema = DataSchema::compile(&schema_of::<Args>()).unwrap();
+        let data = RawJson::from_text(r#"{"name":"x","nmae":1,"zz":2}"#).unwrap();
+        assert_eq!(schema.check(&data).unwrap().unrecognized, ["nmae", "zz"]);
+        let open = json!({"type": "object", "additionalProperties": true});
+        assert!(DataSchema::compile(&open).unwrap().check(&data).unwrap().unrecognized.is_empty());
+        let closed = json!({"type": "object", "additionalProperties": false});
+        let error = DataSchema::compile(&closed).unwrap().check(&data).unwrap_err();
+        assert_eq!(error.text(), "Invalid value: name");
+    }
+
+    #[test]
+    fn rules_for_the_whole_hold() {
+        let either = json!({"type": "object", "properties": {"a": {}, "b": {}}, "oneOf": [{"required": ["a"]}, {"required": ["b"]}]});
+        let schema = DataSchema::compile(&either).unwrap();
+        let check = |text: &'static str| schema.check(&RawJson::from_text(text).unwrap());
+        assert!(check(r#"{"a":1}"#).is_ok());
+        assert_eq!(check("{}").unwrap_err().text(), "Missing field: a");
+        assert!(check(r#"{"a":1,"b":1}"#).is_err());
+    }
+}
