@@ -10,7 +10,8 @@ use crate::{
     permission::Permissions,
 };
 
-/// The id of a session: 1 to 128 printable ASCII characters, no space (protocol §4).
+/// The id of a session: 1 to 128 printable ASCII characters, no space (protocol §4). Not `*`, which in a topic would
+/// stand for every session.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct SessionId(Arc<str>);
@@ -21,7 +22,7 @@ impl SessionId {
     /// # Errors
     /// `invalid_session_id`.
     pub fn new(id: &str) -> Result<Self> {
-        let fits = (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
+        let fits = (1..=128).contains(&id.len()) && id != "*" && id.bytes().all(|byte| byte.is_ascii_graphic());
         if !fits {
             return Err(ErrorCode::InvalidSessionId.into());
         }
@@ -52,7 +53,7 @@ impl std::borrow::Borrow<str> for SessionId {
     }
 }
 
-/// The name of a user: any string that is not empty.
+/// The name of a user: any string but an empty one, and `*`, which in a topic would stand for every user.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct UserId(Arc<str>);
@@ -61,9 +62,9 @@ impl UserId {
     /// Checks and takes a name.
     ///
     /// # Errors
-    /// `invalid_value` for an empty one.
+    /// `invalid_value` for an empty one and for `*`.
     pub fn new(name: &str) -> Result<Self> {
-        if name.is_empty() {
+        if name.is_empty() || name == "*" {
             return Err(Error::invalid_value("user"));
         }
         Ok(Self(name.into()))
@@ -109,6 +110,8 @@ pub struct Identity {
 /// Where a request comes from.
 #[derive(Clone, Debug)]
 pub struct Caller {
+    /// The number of the connection, unique for as long as the broker runs; 0 for a plugin.
+    pub connection: u64,
     /// The service whose listener or plugin it came through.
     pub service: Arc<str>,
     /// The transport and address, `ws:127.0.0.1:63393`, or the name of a plugin.
@@ -214,7 +217,7 @@ mod tests {
         for good in ["a", "A-b_1.2:3", &"x".repeat(128)] {
             assert!(SessionId::new(good).is_ok(), "{good}");
         }
-        for bad in ["", " ", "a b", "é", "a\u{7f}", &"x".repeat(129)] {
+        for bad in ["", "*", " ", "a b", "é", "a\u{7f}", &"x".repeat(129)] {
             assert!(SessionId::new(bad).is_err(), "{bad}");
         }
     }
