@@ -1,1 +1,7 @@
-fn main() {}
+//! The `jackfield` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    jackfield::cli::main()
+}

@@ -198,7 +198,9 @@ fn host_and_port(authority: &str, default_port: u16) -> Result<(String, u16), Ad
     }
     let (host, port) = match authority.strip_prefix('[') {
         Some(bracketed) => bracketed.split_once(']').ok_or(AddressError::Host)?,
-        None => authority.split_at_checked(authority.find(':').unwrap_or(authority.len())).unwrap_or_default(),
+        None => {
+            authority.split_at_checked(authority.find(':').unwrap_or(authority.len())).unwrap_or_default()
+        }
     };
     let is_host = match authority.starts_with('[') {
         true => matches!(host.parse(), Ok(IpAddr::V6(_))),

@@ -40,16 +40,14 @@ impl Section for ServiceConfig {
 impl ServiceConfig {
     /// The password from its file, where no later layer gives one itself.
     fn take_password_file(&mut self, password: Option<&Node>, file: &Node, reader: &mut Reader) {
-        reader.within("admin_password_file", |reader| {
-            match password.map(|password| password.at.layer()) {
-                Some(layer) if layer == file.at.layer() => {
-                    reader.problem(file, "expected either admin_password or admin_password_file, found both");
-                }
-                Some(layer) if layer > file.at.layer() => self.admin_password_file = None,
-                _ => {
-                    let path = self.admin_password_file.as_deref();
-                    self.admin_password = path.and_then(|path| read_password(path, file, reader));
-                }
+        reader.within("admin_password_file", |reader| match password.map(|password| password.at.layer()) {
+            Some(layer) if layer == file.at.layer() => {
+                reader.problem(file, "expected either admin_password or admin_password_file, found both");
+            }
+            Some(layer) if layer > file.at.layer() => self.admin_password_file = None,
+            _ => {
+                let path = self.admin_password_file.as_deref();
+                self.admin_password = path.and_then(|path| read_password(path, file, reader));
             }
         });
     }
@@ -87,13 +85,20 @@ fn check_no_tls_listener(listen: &[ListenUrl], node: &Node, reader: &mut Reader)
     let Some(encrypted) = listen.iter().find(|url| url.scheme.is_encrypted()) else { return };
     let Some(list) = node.get("listen") else { return };
     reader.within("listen", |reader| {
-        reader.problem(list, format!("{}:// needs the service's tls table, with certificate and key", encrypted.scheme));
+        reader.problem(
+            list,
+            format!("{}:// needs the service's tls table, with certificate and key", encrypted.scheme),
+        );
     });
 }
 
 impl Section for TlsConfig {
     fn check(&mut self, node: &Node, reader: &mut Reader) {
-        for (key, path) in [("certificate", Some(&self.certificate)), ("key", Some(&self.key)), ("client_ca", self.client_ca.as_ref())] {
+        for (key, path) in [
+            ("certificate", Some(&self.certificate)),
+            ("key", Some(&self.key)),
+            ("client_ca", self.client_ca.as_ref()),
+        ] {
             match (node.get(key), path) {
                 (Some(value), Some(path)) => reader.within(key, |reader| check_file(path, value, reader)),
                 (None, Some(_)) => reader.problem(node, format!("missing key `{key}`")),
@@ -155,7 +160,8 @@ fn check_ports(config: &Config, node: &Node, reader: &mut Reader) {
             .take(index)
             .find(|earlier| collide((&claim.host, claim.port), (&earlier.host, earlier.port)));
         if let (Some(earlier), Some(place)) = (earlier, &claim.place) {
-            let message = format!("port {} is already taken by {} in {}", claim.port, earlier.host, earlier.key);
+            let message =
+                format!("port {} is already taken by {} in {}", claim.port, earlier.host, earlier.key);
             reader.report(ConfigError::new(Some(place.at.clone()), claim.key.clone(), message));
         }
     }

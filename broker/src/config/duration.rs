@@ -47,7 +47,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
 pub fn render_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     let exact = UNITS.iter().find(|(_, unit)| millis.is_multiple_of(u128::from(*unit)));
-    exact.map_or_else(|| format!("{millis}ms"), |(name, unit)| format!("{}{name}", millis / u128::from(*unit)))
+    exact
+        .map_or_else(|| format!("{millis}ms"), |(name, unit)| format!("{}{name}", millis / u128::from(*unit)))
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::layers::dotted_key;
+
 /// Words in a key that make its value a secret.
 const SECRET_WORDS: [&str; 8] =
     ["pass", "token", "secret", "api_key", "apikey", "authorization", "credential", "private"];
@@ -23,7 +25,7 @@ pub(super) fn excerpt(text: &str, span: &Range<usize>) -> String {
     let number = (before.bytes().filter(|byte| *byte == b'\n').count() + 1).to_string();
     let (shown, masked_from) = masked(text, start, line);
     let mut excerpt = format!("{number:>4} | {shown}");
-    let column = span.start.saturating_sub(start);
+    let column = span.start.saturating_sub(start).min(line.len());
     if column <= masked_from {
         let width = marked(line, column, span.len().min(masked_from.saturating_sub(column)));
         excerpt.push_str(&format!("\n     | {}{}", indent(line, column), "^".repeat(width)));
@@ -37,18 +39,26 @@ fn masked(text: &str, start: usize, line: &str) -> (String, usize) {
     if inside_multi_line_string(before) {
         return (MASK.to_owned(), 0);
     }
-    let key_line = governing_lines(before).any(names_secret);
-    let names_user_in_url = line.contains("://") && line.contains('@');
-    if !(key_line || names_secret(line) || line.contains('$') || names_user_in_url) {
+    let below_secret = governing_lines(before).any(names_secret);
+    if !below_secret && !holds_secret(line) {
         return (line.to_owned(), line.len());
     }
-    match line.split_once('=') {
-        Some((key, _)) if !key.contains(['"', '\'']) || !key.contains('$') => {
-            (format!("{key}= {MASK}"), key.len() + 1)
-        }
-        _ if line.trim_start().starts_with('[') => (line.to_owned(), line.len()),
-        _ => (MASK.to_owned(), 0),
+    let key = line.split_once('=').map(|(key, _)| key);
+    match key.filter(|key| dotted_key(key).is_some()) {
+        Some(key) => (format!("{key}= {MASK}"), key.len() + 2),
+        None if is_header(line) => (line.to_owned(), line.len()),
+        None => (MASK.to_owned(), 0),
     }
+}
+
+/// Whether a line names a secret, or may hold one: a password's hash, or a URL with a user.
+fn holds_secret(line: &str) -> bool {
+    names_secret(line) || line.contains('$') || line.contains("://") && line.contains('@')
+}
+
+fn is_header(line: &str) -> bool {
+    let line = line.trim();
+    line.starts_with('[') && line.ends_with(']')
 }
 
 /// Whether an odd number of multi-line quotes was opened before: then a line has no key of its own.
@@ -86,17 +96,17 @@ mod tests {
 
     #[test]
     fn the_place_is_marked() {
-        assert_eq!(
-            at("a = 1\n\tbäd = 22 # why\n", "22"),
-            "   2 | \tbäd = 22 # why\n     | \t      ^^"
-        );
+        assert_eq!(at("a = 1\n\tbäd = 22 # why\n", "22"), "   2 | \tbäd = 22 # why\n     | \t      ^^");
         assert_eq!(excerpt("a", &(1..1)), "   1 | a\n     |  ^");
         assert_eq!(excerpt("", &(9..12)), "   1 | \n     | ^");
     }
 
     #[test]
     fn secrets_are_masked() {
-        assert_eq!(at("admin_password = hunter2", "hunter2"), "   1 | admin_password = ***\n     |                 ^");
+        assert_eq!(
+            at("admin_password = hunter2", "hunter2"),
+            "   1 | admin_password = ***\n     |                  ^"
+        );
         for (text, part) in [
             ("admin_password = 'hunter2", "'"),
             ("x = { Token = 'hunter2', b = 1 }", "b"),
@@ -105,6 +115,7 @@ mod tests {
             ("admin_password = '''\nhunter2\na = 1 x", "hunter"),
             ("admin_password = \"\"\"\nhunter2\na = 1 x", "1 x"),
             ("'ann' = '$argon2id$hunter2'", "ann"),
+            ("tokens = [\n  'hunter2=x' 1,\n]", "1"),
             ("listen = 'ws://ann:hunter2@a'", "ws"),
             ("listen = [\n 'ws://ann:hunter2@a']", "ws"),
         ] {

@@ -42,10 +42,12 @@ impl Sources {
         for assignment in &self.set {
             problems.extend(add_assignment(&mut root, assignment).err());
         }
-        for (flag, key, values) in [("--listen", "listen", &self.listen), ("--plugin", "plugins", &self.plugins)] {
+        for (flag, key, values) in
+            [("--listen", "listen", &self.listen), ("--plugin", "plugins", &self.plugins)]
+        {
             if !values.is_empty() {
                 let path = ["service", "main", key].map(str::to_owned);
-                problems.extend(insert(&mut root, &path, list_of(Location::flag(flag), values)).err());
+                problems.extend(insert(&mut root, &path, list_of(&Location::flag(flag), values)).err());
             }
         }
         Ok((root, problems))
@@ -109,14 +111,18 @@ fn folded(key: &str) -> String {
     key.to_ascii_lowercase().replace('-', "_")
 }
 
-fn list_of(at: Location, values: &[String]) -> Node {
+fn list_of(at: &Location, values: &[String]) -> Node {
     let items = values.iter().map(|value| Node::new(at.clone(), Value::Written(value.clone())));
     Node::new(at.clone(), Value::List(items.collect()))
 }
 
 fn read_file(path: &Path) -> Result<Node, Vec<ConfigError>> {
     let unreadable = |reason: String| {
-        vec![ConfigError::new(None, "", format!("cannot read the configuration file {}: {reason}", path.display()))]
+        vec![ConfigError::new(
+            None,
+            "",
+            format!("cannot read the configuration file {}: {reason}", path.display()),
+        )]
     };
     let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
     let text = String::from_utf8(bytes).map_err(|error| unreadable(error.utf8_error().to_string()))?;
@@ -151,8 +157,8 @@ fn split_assignment(text: &str) -> Option<(&str, &str)> {
 }
 
 /// The parts of a key as TOML reads it.
-fn dotted_key(key: &str) -> Option<Vec<String>> {
-    if key.contains(['\n', '\r', '#']) && !key.contains('"') {
+pub(super) fn dotted_key(key: &str) -> Option<Vec<String>> {
+    if key.contains(['\n', '\r']) {
         return None;
     }
     let line = format!("{key} = 0");

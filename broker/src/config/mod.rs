@@ -3,32 +3,34 @@
 //! Layers are merged into one tree whose leaves know where they come from, and the tree is read once into types. All
 //! that is wrong is reported together, each with file, line, key, what was expected and the nearest key.
 
-mod service;
-mod limits;
 mod address;
+mod checks;
 mod duration;
-mod layers;
-mod location;
 mod error;
 mod excerpt;
-mod checks;
+mod layers;
+mod limits;
+mod location;
 mod positions;
-mod section;
 mod read;
-mod tree;
+mod section;
+mod service;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use address::{AddressError, HttpAddress, ListenUrl, Scheme};
 pub use duration::{DurationError, parse_duration, render_duration};
-pub use limits::{Limits, Timeouts};
 pub use error::{ConfigError, ConfigErrors};
 pub use layers::Sources;
+pub use limits::{Limits, Timeouts};
 pub use location::Location;
-pub use service::{DefaultPolicy, PluginRef, PluginTables, RuleConfig, ServiceConfig, TlsConfig, UnknownPolicy};
+pub use service::{
+    DefaultPolicy, PluginRef, PluginTables, RuleConfig, ServiceConfig, TlsConfig, UnknownPolicy,
+};
 
 use positions::{Positions, Schema};
 use read::{Reader, named, optional, parsed, path};

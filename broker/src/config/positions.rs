@@ -88,7 +88,8 @@ impl<'a> Schema<'a> {
     /// The schema of a table's key.
     fn property(&self, key: &str) -> Option<Self> {
         let named = self.alternatives().find_map(|schema| schema.here.get("properties")?.get(key));
-        let here = named.or_else(|| self.alternatives().find_map(|schema| schema.here.get("additionalProperties")));
+        let here =
+            named.or_else(|| self.alternatives().find_map(|schema| schema.here.get("additionalProperties")));
         Some(Self { root: self.root, here: here? })
     }
 

@@ -79,7 +79,7 @@ impl Reader {
         let shown = if names_secret(&self.path) || text.contains('@') { MASK } else { text };
         let quoted = matches!(node.value, Value::Written(_)) && text.starts_with(['"', '\'']);
         let hint = if quoted { " (taken as written: leave the quotes out)" } else { "" };
-        self.problem(node, format!("{expected}, found `{shown}`{hint}"));
+        self.problem(node, format!("{expected}, found `{}`{hint}", shown.escape_debug()));
         None
     }
 }
@@ -121,9 +121,7 @@ pub(super) fn flag(node: &Node, reader: &mut Reader) -> Option<bool> {
 }
 
 /// An integer within a range.
-pub(super) fn count<T: TryFrom<u64>>(
-    range: RangeInclusive<u64>,
-) -> impl Fn(&Node, &mut Reader) -> Option<T> {
+pub(super) fn count<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&Node, &mut Reader) -> Option<T> {
     move |node, reader| {
         let Value::Integer(found) = node.interpreted().value else {
             return reader.wrong_kind(node, "an integer");
@@ -183,9 +181,7 @@ pub(super) fn list<T>(
         let items = items.iter().enumerate();
         Some(
             items
-                .filter_map(|(index, item)| {
-                    reader.below(&format!("[{index}]"), |reader| read(item, reader))
-                })
+                .filter_map(|(index, item)| reader.below(&format!("[{index}]"), |reader| read(item, reader)))
                 .collect(),
         )
     }
@@ -211,14 +207,19 @@ pub(super) fn named<T>(
     move |node, reader| {
         let table = reader.table(node)?;
         let entries = table.into_iter().filter_map(|(name, child)| {
-            reader.within(&name, |reader| {
-                if !is_plain_name(&name) {
-                    let message = "expected a name of letters, digits, `-`, `_` and `.`";
-                    reader.report(ConfigError::new(Some(child.key.clone()), reader.path.clone(), message));
-                }
-                read(&child, reader)
-            })
-            .map(|value| (name, value))
+            reader
+                .within(&name, |reader| {
+                    if !is_plain_name(&name) {
+                        let message = "expected a name of letters, digits, `-`, `_` and `.`";
+                        reader.report(ConfigError::new(
+                            Some(child.key.clone()),
+                            reader.path.clone(),
+                            message,
+                        ));
+                    }
+                    read(&child, reader)
+                })
+                .map(|value| (name, value))
         });
         Some(entries.collect())
     }
@@ -231,7 +232,8 @@ fn is_plain_name(name: &str) -> bool {
 /// A plugin: the path of a library where it looks like one, else a name.
 pub(super) fn plugin_ref(node: &Node, reader: &mut Reader) -> Option<PluginRef> {
     let text = string(node, reader)?;
-    let is_library = text.contains(['/', '\\']) || [".so", ".dylib", ".dll"].iter().any(|end| text.ends_with(end));
+    let is_library =
+        text.contains(['/', '\\']) || [".so", ".dylib", ".dll"].iter().any(|end| text.ends_with(end));
     match is_library {
         true => Some(PluginRef::Library(resolved(node, Path::new(&text)))),
         false if is_plain_name(&text) => Some(PluginRef::Builtin(text)),
@@ -247,7 +249,8 @@ pub(super) fn permission(node: &Node, reader: &mut Reader) -> Option<String> {
     if ACTIONS.contains(&action) && !path.is_empty() {
         return Some(text);
     }
-    let message = format!("expected ACTION:PATH where ACTION is one of {}, found `{text}`", ACTIONS.join(", "));
+    let message =
+        format!("expected ACTION:PATH where ACTION is one of {}, found `{text}`", ACTIONS.join(", "));
     let problem = ConfigError::new(Some(node.at.clone()), reader.path.clone(), message);
     reader.report(if ACTIONS.contains(&action) { problem } else { problem.with_nearest(action, ACTIONS) });
     None
@@ -286,9 +289,10 @@ fn json(node: &Node, reader: &mut Reader) -> Option<serde_json::Value> {
             None => return reader.wrong_kind(node, "a finite number"),
         },
         Value::List(items) => {
-            let items = items.iter().enumerate().filter_map(|(index, item)| {
-                reader.below(&format!("[{index}]"), |reader| json(item, reader))
-            });
+            let items = items
+                .iter()
+                .enumerate()
+                .filter_map(|(index, item)| reader.below(&format!("[{index}]"), |reader| json(item, reader)));
             Json::Array(items.collect())
         }
         Value::Table(table) => {

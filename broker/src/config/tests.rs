@@ -144,8 +144,7 @@ fn every_key_is_read() {
     assert_eq!(tls.certificate, directory.join("server.pem"));
     assert_eq!(tls.client_ca.as_deref(), Some(directory.join("clients.pem").as_path()));
     assert!(tls.require_client_certificate);
-    let gelf =
-        json!({"server": "udp://127.0.0.1:12201", "nested": {"on": true, "numbers": [1, 2.5, -3]}});
+    let gelf = json!({"server": "udp://127.0.0.1:12201", "nested": {"on": true, "numbers": [1, 2.5, -3]}});
     assert_eq!(main.plugin_tables["gelf"], gelf);
     assert_eq!(shown(&config.services["other"].listen), ["ws://127.0.0.1:9110/chat"]);
     assert_eq!(config.admin.listen.as_ref().unwrap().to_string(), "http://127.0.0.1:9015");
@@ -186,19 +185,22 @@ ping = 60
 "#;
     let first_lines: Vec<String> =
         errors(text).lines().filter(|line| line.contains("DIR")).map(str::to_owned).collect();
-    assert_eq!(first_lines, [
-        "DIR/j.toml:3:11: service.main.listen[0]: expected a URL that starts with ws://, wss://, tcp:// or tls://, found `udp://a`",
-        "DIR/j.toml:3:22: service.main.listen[1]: expected a port from 0 to 65535, found `ws://127.0.0.1:99999`",
-        "DIR/j.toml:4:11: service.main.plugins: expected a list, found a string",
-        "DIR/j.toml:5:14: service.main.admin_user: expected a string, found an integer",
-        "DIR/j.toml:6:18: service.main.default_policy: expected \"allow\" or \"deny\", found `alow`",
-        "DIR/j.toml:8:10: service.main.rule[0].allow[0]: expected ACTION:PATH where ACTION is one of command, subscribe, publish, register, service, found `comand:core/**`; did you mean `command`?",
-        "DIR/j.toml:8:28: service.main.rule[0].allow[1]: expected ACTION:PATH where ACTION is one of command, subscribe, publish, register, service, found `subscribe`",
-        "DIR/j.toml:10:12: limits.inflight: expected an integer from 1 to 1000000000, found 0",
-        "DIR/j.toml:11:17: limits.message_bytes: expected an integer, found a string",
-        "DIR/j.toml:13:10: timeouts.answer: expected a number with a unit, such as \"5s\", \"3m\", \"100ms\" or \"1h\", found `5 s`",
-        "DIR/j.toml:14:8: timeouts.ping: expected a number with a unit in quotes, such as \"5s\", found an integer",
-    ]);
+    assert_eq!(
+        first_lines,
+        [
+            "DIR/j.toml:3:11: service.main.listen[0]: expected a URL that starts with ws://, wss://, tcp:// or tls://, found `udp://a`",
+            "DIR/j.toml:3:22: service.main.listen[1]: expected a port from 0 to 65535, found `ws://127.0.0.1:99999`",
+            "DIR/j.toml:4:11: service.main.plugins: expected a list, found a string",
+            "DIR/j.toml:5:14: service.main.admin_user: expected a string, found an integer",
+            "DIR/j.toml:6:18: service.main.default_policy: expected \"allow\" or \"deny\", found `alow`",
+            "DIR/j.toml:8:10: service.main.rule[0].allow[0]: expected ACTION:PATH where ACTION is one of command, subscribe, publish, register, service, found `comand:core/**`; did you mean `command`?",
+            "DIR/j.toml:8:28: service.main.rule[0].allow[1]: expected ACTION:PATH where ACTION is one of command, subscribe, publish, register, service, found `subscribe`",
+            "DIR/j.toml:10:12: limits.inflight: expected an integer from 1 to 1000000000, found 0",
+            "DIR/j.toml:11:17: limits.message_bytes: expected an integer, found a string",
+            "DIR/j.toml:13:10: timeouts.answer: expected a number with a unit, such as \"5s\", \"3m\", \"100ms\" or \"1h\", found `5 s`",
+            "DIR/j.toml:14:8: timeouts.ping: expected a number with a unit in quotes, such as \"5s\", found an integer",
+        ]
+    );
 }
 
 #[test]
@@ -298,7 +300,8 @@ fn environment_reaches_every_level() {
 
 #[test]
 fn environment_finds_the_files_spelling() {
-    let fixture = Fixture::new("[service.Main-2]\nlisten = ['ws://a']\n[service.Main-2.plugin.x.User-Map]\na = 1\n");
+    let fixture =
+        Fixture::new("[service.Main-2]\nlisten = ['ws://a']\n[service.Main-2.plugin.x.User-Map]\na = 1\n");
     let mut sources = fixture.sources();
     sources.environment = vec![
         ("JACKFIELD_SERVICE__MAIN_2__ADMIN_USER".into(), "root".into()),
@@ -348,7 +351,11 @@ fn passwords_are_one_or_the_other() {
     assert_eq!(password(&sources), "from file");
 
     let missing = errors("[service.main]\nadmin_password_file = 'none'\n");
-    assert!(missing.contains("2:23: service.main.admin_password_file: expected a file to read, DIR/none: No such"), "{missing}");
+    assert!(
+        missing
+            .contains("2:23: service.main.admin_password_file: expected a file to read, DIR/none: No such"),
+        "{missing}"
+    );
 }
 
 #[test]
@@ -357,7 +364,10 @@ fn tls_needs_its_files() {
     assert!(errors(text).contains("service.main.listen: wss:// needs the service's tls table"));
     let text = errors("[service.main.tls]\ncertificate = 'c.pem'\nrequire_client_certificate = true\n");
     assert!(text.contains("1:1: service.main.tls: missing key `key`"), "{text}");
-    assert!(text.contains("2:15: service.main.tls.certificate: expected a file to read, DIR/c.pem: No such"), "{text}");
+    assert!(
+        text.contains("2:15: service.main.tls.certificate: expected a file to read, DIR/c.pem: No such"),
+        "{text}"
+    );
     assert!(text.contains("3:30: service.main.tls.require_client_certificate: expected client_ca"), "{text}");
 }
 
@@ -370,12 +380,17 @@ fn services_and_ports() {
     assert!(errors("[service.main]\nlisten = []\n").contains("expected a list with at least one item"));
     assert_eq!(load("[service.chat]\nlisten = ['ws://a']\n").services.len(), 1);
 
-    let text = errors("[service.a]\nlisten = ['ws://h:1', 'tcp://h:0', 'tcp://h:0']\n[service.b]\nlisten = ['tcp://h:1']\n[service.main]\n[admin]\nlisten = 'http://127.0.0.1:9012'\n");
+    let text = errors(
+        "[service.a]\nlisten = ['ws://h:1', 'tcp://h:0', 'tcp://h:0']\n[service.b]\nlisten = ['tcp://h:1']\n[service.main]\n[admin]\nlisten = 'http://127.0.0.1:9012'\n",
+    );
     let lines: Vec<&str> = text.lines().filter(|line| line.contains("DIR")).collect();
-    assert_eq!(lines, [
-        "DIR/j.toml:4:11: service.b.listen: port 1 is already taken by h in service.a.listen",
-        "DIR/j.toml:7:10: admin.listen: port 9012 is already taken by 127.0.0.1 in service.main.listen",
-    ]);
+    assert_eq!(
+        lines,
+        [
+            "DIR/j.toml:4:11: service.b.listen: port 1 is already taken by h in service.a.listen",
+            "DIR/j.toml:7:10: admin.listen: port 9012 is already taken by 127.0.0.1 in service.main.listen",
+        ]
+    );
     assert!(errors("[service.main]\nplugins = ['a', 'a']\n").contains("found `a` again"));
 }
 

@@ -72,7 +72,7 @@ impl Node {
     /// The node with a written text read as TOML, where it is any.
     pub(super) fn interpreted(&self) -> Cow<'_, Self> {
         let Value::Written(text) = &self.value else { return Cow::Borrowed(self) };
-        let Ok(parsed) = DeValue::parse(text) else { return Cow::Borrowed(self) };
+        let Ok(parsed) = DeValue::parse(text.trim()) else { return Cow::Borrowed(self) };
         let place = |_| self.at.clone();
         let mut placing = Placing::new(&place);
         let value = placing.value(parsed.into_inner(), &self.at);
