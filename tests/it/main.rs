@@ -5,4 +5,7 @@
 
 mod support;
 
+mod bad_input;
+mod framing;
 mod sessions;
+mod timers;
