@@ -7,5 +7,6 @@ mod support;
 
 mod bad_input;
 mod framing;
+mod login;
 mod sessions;
 mod timers;

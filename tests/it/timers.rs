@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Broker, Client, Options, code, on_both, pause};
+use crate::support::{Broker, Client, Options, code, on_both, pause, within};
 
 /// Asks `target` for something by way of `session cmd`; the caller's tid, and the request as it arrived.
 async fn ask(caller: &mut Client, target: &mut Client) -> (u64, Value) {
@@ -225,7 +225,7 @@ async fn silence_is_met_with_a_ping() {
 #[tokio::test]
 async fn a_push_session_is_pinged_too() {
     on_both(async |transport| {
-        let options = Options::default().set("timeouts.ping=200ms").set("timeouts.answer=300ms");
+        let options = Options::default().set("timeouts.ping=500ms").set("timeouts.answer=200ms");
         let broker = Broker::start(options).await;
         let mut client = broker.connect(transport).await;
         client.login_with(json!({"user": "ann", "events": "push"})).await;
@@ -254,7 +254,7 @@ async fn whoever_sends_something_is_not_pinged() {
 #[tokio::test]
 async fn an_unanswered_ping_closes() {
     on_both(async |transport| {
-        let options = Options::default().set("timeouts.ping=200ms").set("timeouts.answer=300ms");
+        let options = Options::default().set("timeouts.ping=500ms").set("timeouts.answer=200ms");
         let broker = Broker::start(options).await;
         let mut client = broker.login(transport, "ann").await;
         client.set_autorespond(false);
@@ -298,13 +298,14 @@ async fn whoever_does_not_log_in_is_closed() {
         silent.expect_closed_as(4002, "timeout").await;
         assert!(start.elapsed() >= Duration::from_millis(200), "{:?}", start.elapsed());
         let mut busy = broker.connect(transport).await;
-        while busy.try_send_text(r#"{"class":"core","cmd":"ping","tid":1}"#).await {
-            match busy.recv_or_end().await {
-                Some(answer) => assert_eq!(answer, r#"{"result":"ok","tid":1}"#),
-                None => return,
+        within("the end of a connection that only pings", async {
+            while busy.try_send_text(r#"{"class":"core","cmd":"ping","tid":1}"#).await {
+                let Some(answer) = busy.recv_or_end().await else { return };
+                assert_eq!(answer, r#"{"result":"ok","tid":1}"#);
+                pause(20).await;
             }
-            pause(20).await;
-        }
+        })
+        .await;
     })
     .await;
 }
