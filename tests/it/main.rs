@@ -9,4 +9,5 @@ mod bad_input;
 mod framing;
 mod login;
 mod sessions;
+mod slow_consumer;
 mod timers;
