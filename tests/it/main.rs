@@ -7,6 +7,7 @@ mod support;
 
 mod bad_input;
 mod framing;
+mod lifecycle;
 mod login;
 mod sessions;
 mod slow_consumer;

@@ -52,9 +52,9 @@ async fn garbage_harms_nobody() {
         for bytes in garbage() {
             // Past the WebSocket handshake, and in its place.
             let mut after = broker.connect(transport).await;
-            after.send_raw(&bytes).await;
+            after.try_send_raw(&bytes).await;
             let mut before = Client::connect(&broker.url(transport).replace("ws://", "tcp://")).await;
-            before.send_raw(&bytes).await;
+            before.try_send_raw(&bytes).await;
             exchange(&mut ann, &mut bob, 3).await;
             mad.push((after, before));
         }
@@ -74,7 +74,7 @@ async fn garbage_after_login_harms_nobody() {
         let mut bob = broker.login(transport, "bob").await;
         for bytes in garbage() {
             let mut mad = broker.login(transport, "mad").await;
-            mad.send_raw(&bytes).await;
+            mad.try_send_raw(&bytes).await;
             exchange(&mut ann, &mut bob, 3).await;
         }
         ann.until_ok("core/user/list", json!({}), |users| users.get("mad").is_none()).await;

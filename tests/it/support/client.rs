@@ -102,6 +102,11 @@ impl Client {
         within("room to write", self.wire.send_raw(bytes)).await.expect("the connection takes bytes");
     }
 
+    /// The same; tells whether the connection took them.
+    pub async fn try_send_raw(&mut self, bytes: &[u8]) -> bool {
+        within("room to write", self.wire.send_raw(bytes)).await.is_ok()
+    }
+
     /// Ends the sending half of the socket.
     pub async fn finish_sending(&mut self) {
         self.wire.finish_sending().await.expect("a sending half to end");
