@@ -20,7 +20,7 @@ fn lines_of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Option<Vec<u8
     for piece in pieces {
         buffer.push(piece);
         loop {
-            match buffer.next() {
+            match buffer.next_line() {
                 Ok(Some(line)) => lines.push(Some(line.to_vec())),
                 Ok(None) => break,
                 Err(_) => {
