@@ -7,6 +7,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
 
 use super::Tid;
 
+/// The longest header of an unmasked WebSocket frame.
+const LONGEST_HEADER: usize = 10;
+
 /// How messages are told apart on a transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Framing {
@@ -21,7 +24,7 @@ impl Framing {
     /// strings are escaped.
     fn put(self, out: &mut BytesMut, parts: &[&str]) {
         let length: usize = parts.iter().map(|part| part.len()).sum();
-        out.reserve(length + FrameHeader::MAX_SIZE);
+        out.reserve(length + LONGEST_HEADER);
         if self == Self::WebSocket {
             let header = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
             // Writing to memory cannot fail.

@@ -8,13 +8,27 @@ use super::layers::dotted_key;
 const SECRET_WORDS: [&str; 8] =
     ["pass", "token", "secret", "api_key", "apikey", "authorization", "credential", "private"];
 
+/// Words that make a value a secret even with a slip in them.
+const MISSPELT_WORDS: [&str; 3] = ["password", "token", "secret"];
+
 /// What stands in the place of a secret.
 pub(super) const MASK: &str = "***";
 
-/// Whether a key, or a line, names a secret.
+/// Whether a key, or a line, names a secret. A misspelt key is what an error is about, so a near word counts too.
 pub(super) fn names_secret(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
+    let characters: Vec<char> = text.chars().collect();
     SECRET_WORDS.iter().any(|word| text.contains(word))
+        || MISSPELT_WORDS.iter().any(|word| holds_nearly(&characters, word))
+}
+
+/// Whether `word` stands in the text, give or take one character (two in a long word).
+fn holds_nearly(text: &[char], word: &str) -> bool {
+    let slips = word.len() / 4;
+    (word.len() - 1..=word.len() + 1).any(|length| {
+        let mut parts = text.windows(length).map(|part| part.iter().collect::<String>());
+        parts.any(|part| strsim::osa_distance(&part, word) <= slips)
+    })
 }
 
 /// The line that `span` starts on, numbered, with a mark below it.
@@ -39,14 +53,19 @@ fn masked(text: &str, start: usize, line: &str) -> (String, usize) {
     if inside_multi_line_string(before) {
         return (MASK.to_owned(), 0);
     }
-    let below_secret = governing_lines(before).any(names_secret);
-    if !below_secret && !holds_secret(line) {
-        return (line.to_owned(), line.len());
-    }
-    let key = line.split_once('=').map(|(key, _)| key);
-    match key.filter(|key| dotted_key(key).is_some()) {
+    // What starts with a quote may be an item of a list rather than a key.
+    let is_key = |key: &&str| !key.trim_start().starts_with(['"', '\'']) && dotted_key(key).is_some();
+    let own_key = line.split_once('=').map(|(key, _)| key).filter(is_key);
+    let above = |belongs: fn(&str) -> bool| before.lines().rev().find(|line| belongs(line));
+    let nearest_names_secret = |belongs| above(belongs).is_some_and(names_secret);
+    let belongs_to_secret = nearest_names_secret(is_header)
+        || own_key.is_none()
+            && (nearest_names_secret(|line| line.contains('=')) || nearest_names_secret(|_| true));
+    match own_key {
+        _ if is_header(line) || !(belongs_to_secret || holds_secret(&joined(before, line))) => {
+            (line.to_owned(), line.len())
+        }
         Some(key) => (format!("{key}= {MASK}"), key.len() + 2),
-        None if is_header(line) => (line.to_owned(), line.len()),
         None => (MASK.to_owned(), 0),
     }
 }
@@ -56,21 +75,24 @@ fn holds_secret(line: &str) -> bool {
     names_secret(line) || line.contains('$') || line.contains("://") && line.contains('@')
 }
 
+/// The line behind the word that the line above ends in: a line break may have cut a key in two.
+fn joined(before: &str, line: &str) -> String {
+    let above = before.lines().next_back().unwrap_or_default();
+    let word = above.rsplit(|character: char| !character.is_alphanumeric()).next().unwrap_or_default();
+    format!("{word}{line}")
+}
+
+/// Whether a line is a `[table]`. A list's item in brackets starts with a quote.
 fn is_header(line: &str) -> bool {
-    let line = line.trim();
-    line.starts_with('[') && line.ends_with(']')
+    let line = line.split('#').next().unwrap_or_default().trim();
+    let key = line.strip_prefix('[').and_then(|line| line.strip_suffix(']'));
+    let key = key.map(|key| key.strip_prefix('[').and_then(|key| key.strip_suffix(']')).unwrap_or(key));
+    key.is_some_and(|key| !key.trim_start().starts_with(['"', '\'']) && dotted_key(key).is_some())
 }
 
 /// Whether an odd number of multi-line quotes was opened before: then a line has no key of its own.
 fn inside_multi_line_string(before: &str) -> bool {
     [r#"""""#, "'''"].iter().any(|quotes| before.matches(quotes).count() % 2 == 1)
-}
-
-/// The lines above that a line may belong to: the nearest `key =` (a list over several lines) and the nearest `[table]`.
-fn governing_lines(before: &str) -> impl Iterator<Item = &str> {
-    let table = before.lines().rev().find(|line| line.trim_start().starts_with('['));
-    let key = before.lines().rev().find(|line| line.contains('='));
-    table.into_iter().chain(key.filter(|line| line.trim_end().ends_with(['[', ',', '{', '='])))
 }
 
 /// White space as wide as the line up to `column`, with the line's own tabs.
@@ -116,6 +138,8 @@ mod tests {
             ("admin_password = \"\"\"\nhunter2\na = 1 x", "1 x"),
             ("'ann' = '$argon2id$hunter2'", "ann"),
             ("tokens = [\n  'hunter2=x' 1,\n]", "1"),
+            ("admin_password = '\nhunter2'", "hunter"),
+            ("admin_pasword = 'hunter2'", "admin"),
             ("listen = 'ws://ann:hunter2@a'", "ws"),
             ("listen = [\n 'ws://ann:hunter2@a']", "ws"),
         ] {

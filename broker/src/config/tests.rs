@@ -455,3 +455,41 @@ fn secrets_are_not_printed() {
         assert!(!shown.contains("hunter2"), "{shown}");
     }
 }
+
+const WITH_SECRETS: &str = "\
+[service.main]
+listen = ['ws://127.0.0.1:0']
+admin_password = 'hunter2'
+admin_user = \"root\"
+[service.main.plugin.x]
+api_key = \"\"\"
+hunter2\"\"\"
+size = 1
+list = { token = 'hunter2', more = 2 }
+[service.main.plugin.auth-static.tokens]
+ann = 'hunter2'
+bob = ['hunter2',
+  'hunter2']
+[limits]
+inflight = 'x'
+";
+
+proptest::proptest! {
+    #[test]
+    fn no_slip_of_the_pen_shows_a_secret(at in 0..WITH_SECRETS.len(), delete in 0..2usize, insert in "[='\"\\[\\]{}\n,.#x ]{0,1}") {
+        let end = (at + delete).min(WITH_SECRETS.len());
+        let mut text = WITH_SECRETS.to_owned();
+        text.replace_range(at..end, &insert);
+        let fixture = Fixture::new(&text);
+        if let Err(errors) = Config::load(&fixture.sources()) {
+            let shown = format!("{errors}\n{errors:?}");
+            proptest::prop_assert!(!shown.contains("hunter2"), "{text}\n{shown}");
+        }
+    }
+
+    #[test]
+    fn no_text_panics(text in r#"(?s)([a-z.=\[\]{}"',#\n é]|service|main|limits|plugin){0,60}"#) {
+        drop(Config::load(&Fixture::new(&text).sources()));
+        drop(Config::load(&set(&[&text])));
+    }
+}

@@ -56,13 +56,14 @@ impl OpenRequests {
 
     /// An ack came; `false` when nobody waits for the answer.
     pub(super) fn ack(&mut self, tid: Option<u64>, more: Duration) -> bool {
+        let most = 2 * self.open.len();
         let Some((tid, open)) = tid.and_then(|tid| Some((tid, self.open.get_mut(&tid)?))) else { return false };
         open.deadline = Instant::now() + more;
         if let Expected::Answer(Waiter { acks: Some(caller), .. }) = &open.expected {
             caller.ack();
         }
         // Acks that repeat must not grow the queue: the entry that stands there is enough, and is checked again.
-        if self.acked.back().is_none_or(|(last, _)| *last != tid) && self.acked.len() <= 2 * self.open.len() {
+        if self.acked.back().is_none_or(|(last, _)| *last != tid) && self.acked.len() <= most {
             self.acked.push_back((tid, open.deadline));
         }
         true

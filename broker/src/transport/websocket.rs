@@ -90,7 +90,7 @@ impl WebSocket {
         let close = CloseFrame { code: CloseCode::from(reason.code()), reason: reason.name().into() };
         let mut bytes = BytesMut::new();
         // Writing to memory cannot fail.
-        Frame::close(Some(close)).format((&mut bytes).writer()).ok();
+        Frame::close(Some(close)).format(&mut (&mut bytes).writer()).ok();
         bytes.freeze()
     }
 }
