@@ -62,6 +62,10 @@ pub const SECRET_FIELDS: &[&str] =
 
 /// An authenticator's word on a login.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is made per login; a box would only be in its author's way"
+)]
 pub enum Verdict {
     /// The client is who it says. No other authenticator is asked.
     Accept(Accepted),
