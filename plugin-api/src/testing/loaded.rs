@@ -1,6 +1,6 @@
 //! The plugins under test, and the chains through them.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::BTreeSet, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
 use serde_json::{Value, json};
@@ -91,8 +91,11 @@ impl Loaded {
         entries
     }
 
+    /// Every command once, whoever else is in its chain.
     pub(super) fn commands(&self) -> Vec<CommandInfo> {
-        self.plugins.iter().flat_map(LoadedPlugin::entries).map(|entry| entry.info()).collect()
+        let keys: BTreeSet<_> =
+            self.plugins.iter().flat_map(LoadedPlugin::entries).map(|entry| &entry.command.key).collect();
+        keys.into_iter().filter_map(|key| self.command(key)).collect()
     }
 
     pub(super) fn command(&self, key: &CommandKey) -> Option<CommandInfo> {
