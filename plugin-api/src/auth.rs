@@ -38,7 +38,7 @@ impl fmt::Debug for Password {
 }
 
 /// A login request, its fields told apart (protocol §4).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Login {
     /// The user, where the client named one.
     pub user: Option<UserId>,
