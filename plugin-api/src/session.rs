@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
 /// stand for every session.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
+#[schemars(inline)]
 pub struct SessionId(Arc<str>);
 
 impl SessionId {
@@ -56,6 +58,7 @@ impl std::borrow::Borrow<str> for SessionId {
 /// The name of a user: any string but an empty one, and `*`, which in a topic would stand for every user.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
+#[schemars(inline)]
 pub struct UserId(Arc<str>);
 
 impl UserId {
@@ -151,7 +154,7 @@ impl Caller {
 }
 
 /// How events reach a session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum EventMode {
