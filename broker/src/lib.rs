@@ -6,6 +6,7 @@
 mod admin;
 pub mod auth;
 pub mod broker;
+mod builtin;
 pub mod cli;
 pub mod codec;
 pub mod config;

@@ -13,7 +13,7 @@ use crate::{
 
 /// The id of a session: 1 to 128 printable ASCII characters, no space (protocol §4). Not `*`, which in a topic would
 /// stand for every session.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(inline)]
 pub struct SessionId(Arc<str>);
@@ -56,7 +56,7 @@ impl std::borrow::Borrow<str> for SessionId {
 }
 
 /// The name of a user: any string but an empty one, and `*`, which in a topic would stand for every user.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(inline)]
 pub struct UserId(Arc<str>);

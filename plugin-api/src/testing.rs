@@ -75,5 +75,5 @@ fn identity(session: &SessionInfo, administrator: bool) -> Identity {
 }
 
 fn who(who: Who) -> Arc<Caller> {
-    Arc::new(Caller { service: SERVICE.into(), remote: REMOTE.into(), who })
+    Arc::new(Caller { connection: 1, service: SERVICE.into(), remote: REMOTE.into(), who })
 }

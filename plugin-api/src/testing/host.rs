@@ -100,7 +100,7 @@ impl Host for TestHost {
 
     async fn call(&self, request: Request) -> Result<RawJson> {
         let caller =
-            Caller { service: SERVICE.into(), remote: self.plugin.as_str().into(), who: Who::Plugin };
+            Caller { connection: 0, service: SERVICE.into(), remote: self.plugin.as_str().into(), who: Who::Plugin };
         self.world.loaded()?.call(Arc::new(caller), request).await
     }
 
