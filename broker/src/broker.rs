@@ -164,9 +164,8 @@ impl Broker {
         }
         self.services.iter().for_each(|service| {
             service.stop_services();
-            service.close_sessions();
+            service.close_connections();
         });
-        self.runtime.close_anonymous.cancel();
         self.runtime.services.close();
         self.runtime.tasks.close();
         // A little is left for the process to end in.
@@ -226,7 +225,6 @@ fn runtime(config: Config) -> Arc<Runtime> {
         handlers: TaskTracker::new(),
         services: TaskTracker::new(),
         stop_accepting: CancellationToken::new(),
-        close_anonymous: CancellationToken::new(),
         connections: AtomicUsize::new(0),
         last_connection: AtomicU64::new(0),
     })

@@ -45,8 +45,6 @@ pub(crate) struct Runtime {
     pub(crate) services: TaskTracker,
     /// Set when nothing is to be accepted any more.
     pub(crate) stop_accepting: CancellationToken,
-    /// Set when connections that have not logged in are to end.
-    pub(crate) close_anonymous: CancellationToken,
     pub(crate) connections: AtomicUsize,
     pub(crate) last_connection: AtomicU64,
 }
@@ -218,10 +216,14 @@ impl Service {
         }
     }
 
-    /// Has every session's connection closed once what is queued for it is written.
-    pub(crate) fn close_sessions(&self) {
-        for session in self.endpoint.sessions.directory.all() {
+    /// Has every connection closed once what is queued for it is written.
+    pub(crate) fn close_connections(&self) {
+        let sessions = &self.endpoint.sessions;
+        for session in sessions.directory.all() {
             session.link.close(CloseReason::Shutdown);
+        }
+        for link in sessions.anonymous.all() {
+            link.close(CloseReason::Shutdown);
         }
     }
 

@@ -12,10 +12,10 @@ section! {
     /// What one client, or all of them, may use.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Limits {
-        /// The longest message accepted, in bytes (1 KiB to 64 MiB); a line counts without its ending.
-        pub message_bytes: usize = 1 << 20, count(1 << 10..=64 << 20);
-        /// The most bytes that wait to be written to one session (1 KiB to 4 GiB).
-        pub outbound_bytes: usize = 4 << 20, count(1 << 10..=4 << 30);
+        /// The longest message accepted, in bytes (64 bytes to 64 MiB); a line counts without its ending.
+        pub message_bytes: usize = 1 << 20, count(64..=64 << 20);
+        /// The most bytes that wait to be written to one session (64 bytes to 4 GiB).
+        pub outbound_bytes: usize = 4 << 20, count(64..=4 << 30);
         /// The most requests of one connection that are being worked on at once.
         pub inflight: usize = 1024, count(1..=MANY);
         /// The most connections open at once.

@@ -99,11 +99,13 @@ impl Connection {
         let channel = Channel::new(socket.stream, socket.framing, config.limits.message_bytes);
         let timers = Timers::new(socket.accepted + config.timeouts.login);
         let service = Arc::clone(&endpoint.sessions.service);
-        let link = Link::new(socket.id, socket.framing, service, socket.remote);
+        let link = Arc::new(Link::new(socket.id, socket.framing, service, socket.remote));
         drop(config);
+        endpoint.sessions.metrics.connections.increment(1.0);
+        endpoint.sessions.anonymous.insert(&link);
         Self {
             endpoint,
-            link: Arc::new(link),
+            link,
             channel,
             open: OpenRequests::default(),
             gate: None,
@@ -220,6 +222,8 @@ impl Connection {
         let opened = self.gate.as_mut().is_some_and(|gate| gate.poll_unpin(cx).is_ready());
         if opened {
             self.gate = None;
+            // What was waiting for the login is answered behind it.
+            self.take_frames();
         }
         opened
     }
@@ -249,6 +253,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         let sessions = &self.endpoint.sessions;
+        sessions.anonymous.remove(&self.link);
         if let Some(session) = self.link.end() {
             sessions.end(session, CloseReason::Gone);
         }

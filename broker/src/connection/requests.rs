@@ -62,6 +62,8 @@ impl Connection {
             return put_error(self.channel.answers(), self.link.framing, Some(&envelope.tid), &error);
         }
         let is_login = envelope.is_core("user", "login");
+        let Envelope { class, subclass, cmd, .. } = &envelope;
+        tracing::trace!(connection = self.link.id, %class, %subclass, %cmd, "request");
         let inflight = Arc::new(InFlight::new(&self.endpoint, &self.link, envelope.tid));
         let call: Arc<dyn Call> = Arc::clone(&inflight) as _;
         let wanted = Wanted { class: &envelope.class, subclass: &envelope.subclass, cmd: &envelope.cmd };

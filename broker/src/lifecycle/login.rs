@@ -74,6 +74,7 @@ impl Sessions {
                 link.close(CloseReason::Authentication(ErrorCode::DuplicatedSessionId));
             }
         })?;
+        self.anonymous.remove(link);
         self.metrics.logins.increment(1);
         self.metrics.sessions.increment(1.0);
         if !link.set_session(Arc::clone(&session)) {

@@ -16,7 +16,7 @@ use crate::{
     codec::CloseReason,
     config::Config,
     event::Events,
-    session::{Directory, Session},
+    session::{Anonymous, Directory, Session},
     telemetry::{Metrics, panics},
 };
 
@@ -38,6 +38,8 @@ pub struct Sessions {
     pub metrics: Arc<Metrics>,
     /// Set when the broker stops.
     pub draining: Arc<AtomicBool>,
+    /// The connections that have not logged in.
+    pub anonymous: Anonymous,
     changes: Mutex<Changes>,
 }
 
@@ -73,6 +75,7 @@ impl Sessions {
             settings: shared.settings,
             metrics: shared.metrics,
             draining: shared.draining,
+            anonymous: Anonymous::default(),
             changes: Mutex::default(),
         }
     }

@@ -3,9 +3,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use jackfield_plugin_api::{ErrorCode, SessionId, UserId};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
-use super::Session;
+use super::{Link, Session};
 
 /// The live sessions of one service, by id and by user.
 #[derive(Default)]
@@ -76,5 +76,28 @@ impl Directory {
     /// Every session.
     pub fn all(&self) -> Vec<Arc<Session>> {
         self.tables.read().sessions.values().cloned().collect()
+    }
+}
+
+/// The connections of one service that have not logged in.
+#[derive(Default)]
+pub struct Anonymous {
+    links: Mutex<HashMap<u64, Arc<Link>, RandomState>>,
+}
+
+impl Anonymous {
+    /// Lists a connection.
+    pub fn insert(&self, link: &Arc<Link>) {
+        self.links.lock().insert(link.id, Arc::clone(link));
+    }
+
+    /// Takes a connection off the list.
+    pub fn remove(&self, link: &Link) {
+        self.links.lock().remove(&link.id);
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<Arc<Link>> {
+        self.links.lock().values().cloned().collect()
     }
 }

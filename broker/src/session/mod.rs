@@ -5,7 +5,7 @@ mod link;
 mod outbound;
 mod record;
 
-pub use directory::Directory;
+pub use directory::{Anonymous, Directory};
 pub use link::Link;
 pub use outbound::{Frame, Outbound, PushError, Waiter};
 pub use record::{Session, SubscriptionKey};
