@@ -10,7 +10,7 @@ use crate::{
     ConnectOptions, ConnectionState, Error, Events, SessionId, States, Stats, Subscription, Timeouts,
     connection::{Connection, Control, Shared},
     message::Command,
-    pending::{Answer, Effect, Outgoing, exchange},
+    pending::{Answer, Effect, Outgoing},
 };
 
 /// A connection to a broker, kept up by a task of its own.
@@ -54,7 +54,7 @@ impl Client {
 
     /// Makes a request and waits for the answer's data, `{}` when it has none.
     ///
-    /// `data` may be anything that serializes, a [`RawValue`] included, whose text is kept; `&()` for none.
+    /// `data` may be anything that serializes, a [`RawValue`] included, whose text is kept; `()` for none.
     /// Any number of requests may be under way. Without a connection the request waits for the next one, in
     /// its own time. Dropping the future forgets the request; the broker may still carry it out.
     ///
@@ -67,7 +67,7 @@ impl Client {
         class: &str,
         subclass: &str,
         cmd: &str,
-        data: &(impl Serialize + Sync + ?Sized),
+        data: impl Serialize,
     ) -> Result<Box<RawValue>, Error> {
         self.exchange(Command { class, subclass, cmd }, data, Effect::None).await?.outcome
     }
@@ -82,7 +82,7 @@ impl Client {
         class: &str,
         subclass: &str,
         cmd: &str,
-        data: &(impl Serialize + Sync + ?Sized),
+        data: impl Serialize,
     ) -> Result<T, Error> {
         let data = self.request(class, subclass, cmd, data).await?;
         serde_json::from_str(data.get()).map_err(Error::Decode)
@@ -97,7 +97,7 @@ impl Client {
         class: &str,
         subclass: &str,
         cmd: &str,
-        data: &(impl Serialize + Sync + ?Sized),
+        data: impl Serialize,
     ) -> Result<Box<RawValue>, Error> {
         let answer = self.exchange(Command { class, subclass, cmd }, data, Effect::None).await?;
         if let Err(error @ Error::Protocol(_)) = answer.outcome {
@@ -180,11 +180,11 @@ impl Client {
     async fn exchange(
         &self,
         command: Command<'_>,
-        data: &(impl Serialize + Sync + ?Sized),
+        data: impl Serialize,
         effect: Effect,
     ) -> Result<Answer, Error> {
         let Handle { shared, requests, .. } = &*self.handle;
-        exchange(&shared.pending, requests, (command, data), effect, self.timeouts).await
+        shared.pending.prepare(command, &data, effect)?.answer(requests, self.timeouts).await
     }
 }
 

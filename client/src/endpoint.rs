@@ -70,7 +70,7 @@ impl FromStr for Endpoint {
                 "it has no scheme, expected ws://HOST:PORT or tcp://HOST:PORT".into(),
             ));
         };
-        let transport = TransportKind::of_scheme(scheme)
+        let transport = TransportKind::of_scheme(&scheme.to_ascii_lowercase())
             .ok_or_else(|| Error::UnsupportedScheme(format!("{scheme}://")))?;
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         if authority.contains('@') {
@@ -85,7 +85,7 @@ impl FromStr for Endpoint {
             return Err(Error::InvalidUrl("a tcp:// URL has no path".into()));
         }
         let port = port_of(&uri, authority)?.unwrap_or_else(|| transport.default_port());
-        let path = if transport == TransportKind::Tcp { "" } else { path };
+        let path = if path == "/" { "" } else { path };
         Ok(Self {
             transport,
             host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),

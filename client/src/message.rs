@@ -121,6 +121,10 @@ struct Envelope<'a> {
 
 /// Reads one message. The error says what is wrong with it.
 pub(crate) fn parse(frame: &Bytes) -> Result<Incoming<'_>, String> {
+    // A derived struct would be read from an array, too.
+    if frame.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        return Err("not a JSON object".into());
+    }
     let envelope: Envelope<'_> = serde_json::from_slice(frame).map_err(|error| error.to_string())?;
     if let Some(result) = envelope.result {
         let tid = own_tid(envelope.tid);

@@ -82,6 +82,18 @@ impl Pending {
         Self { next_tid: AtomicU64::new(KEEPALIVE_TID + 1), open: Mutex::default() }
     }
 
+    /// Opens a request and writes it down. Nothing is sent before [`Prepared::answer`].
+    pub(crate) fn prepare(
+        self: &Arc<Self>,
+        command: Command<'_>,
+        data: &(impl Serialize + ?Sized),
+        effect: Effect,
+    ) -> Result<Prepared, Error> {
+        let ticket = self.open(effect)?;
+        let frame = encode_request(command, data, ticket.tid)?;
+        Ok(Prepared { ticket, frame })
+    }
+
     fn open(self: &Arc<Self>, effect: Effect) -> Result<Ticket, Error> {
         let tid = self.next_tid.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
@@ -160,6 +172,30 @@ impl Pending {
     }
 }
 
+/// A request that is ready to be sent.
+pub(crate) struct Prepared {
+    ticket: Ticket,
+    frame: String,
+}
+
+impl Prepared {
+    /// Sends the request through `queue` and waits for its answer.
+    pub(crate) async fn answer(
+        self,
+        queue: &mpsc::Sender<Outgoing>,
+        timeouts: Timeouts,
+    ) -> Result<Answer, Error> {
+        let Self { ticket, frame } = self;
+        let deadline = Instant::now() + timeouts.answer;
+        let outgoing = Outgoing { tid: Some(ticket.tid), frame };
+        match timeout_at(deadline, queue.send(outgoing)).await {
+            Ok(Ok(())) => ticket.answer(timeouts, deadline).await,
+            Ok(Err(_)) => Err(ticket.pending.closed_error()),
+            Err(_) => Err(Error::NotSent),
+        }
+    }
+}
+
 /// One open request. Dropping it forgets the tid.
 struct Ticket {
     tid: u64,
@@ -196,25 +232,6 @@ impl Drop for Ticket {
     }
 }
 
-/// Makes one request through `queue` and waits for its answer.
-pub(crate) async fn exchange(
-    pending: &Arc<Pending>,
-    queue: &mpsc::Sender<Outgoing>,
-    (command, data): (Command<'_>, &(impl Serialize + ?Sized)),
-    effect: Effect,
-    timeouts: Timeouts,
-) -> Result<Answer, Error> {
-    let deadline = Instant::now() + timeouts.answer;
-    let ticket = pending.open(effect)?;
-    let frame = encode_request(command, data, ticket.tid)?;
-    let outgoing = Outgoing { tid: Some(ticket.tid), frame };
-    match timeout_at(deadline, queue.send(outgoing)).await {
-        Ok(Ok(())) => ticket.answer(timeouts, deadline).await,
-        Ok(Err(_)) => Err(pending.closed_error()),
-        Err(_) => Err(Error::NotSent),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -229,7 +246,7 @@ mod tests {
     }
 
     async fn ping(pending: Arc<Pending>, queue: mpsc::Sender<Outgoing>) -> Result<Answer, Error> {
-        exchange(&pending, &queue, (PING, &()), Effect::None, TIMEOUTS).await
+        pending.prepare(PING, &(), Effect::None)?.answer(&queue, TIMEOUTS).await
     }
 
     fn setup() -> (Arc<Pending>, mpsc::Sender<Outgoing>, mpsc::Receiver<Outgoing>) {

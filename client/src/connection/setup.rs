@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::{Session, Shared};
 use crate::{
     AnswerError, DisconnectReason, Error, RefusedSubscription, SessionId, Subscription,
     message::Command,
-    pending::{Answer, Effect, Outgoing, exchange},
+    pending::{Answer, Effect, Outgoing},
 };
 
 /// Logs in and renews the subscriptions. Gives back those that the broker refused, which are forgotten.
@@ -19,8 +19,8 @@ pub(super) async fn set_up(
     queue: mpsc::Sender<Outgoing>,
 ) -> Result<Vec<RefusedSubscription>, DisconnectReason> {
     if let Some(login) = &shared.options.login {
-        let call = (Command::core("user", "login"), &login.to_data());
-        let answer = exchange(&shared.pending, &queue, call, Effect::None, shared.options.timeouts).await;
+        let data = login.to_data();
+        let answer = exchange(&shared, &queue, Command::core("user", "login"), &data).await;
         let session = logged_in(answer)?;
         *shared.session.lock() = Some(session);
     }
@@ -34,6 +34,15 @@ pub(super) async fn set_up(
         shared.forget(subscription);
     }
     Ok(refused)
+}
+
+async fn exchange(
+    shared: &Shared,
+    queue: &mpsc::Sender<Outgoing>,
+    command: Command<'_>,
+    data: &(impl Serialize + Sync),
+) -> Result<Answer, Error> {
+    shared.pending.prepare(command, data, Effect::None)?.answer(queue, shared.options.timeouts).await
 }
 
 fn logged_in(answer: Result<Answer, Error>) -> Result<Session, DisconnectReason> {
@@ -56,8 +65,7 @@ async fn renew(
     queue: &mpsc::Sender<Outgoing>,
     subscription: Subscription,
 ) -> Result<Option<RefusedSubscription>, DisconnectReason> {
-    let call = (Command::core("event", "subscribe"), &subscription);
-    let answer = exchange(&shared.pending, queue, call, Effect::None, shared.options.timeouts).await;
+    let answer = exchange(shared, queue, Command::core("event", "subscribe"), &subscription).await;
     match answer.and_then(|answer| answer.outcome) {
         Ok(_) => Ok(None),
         Err(Error::Answer(error)) if !error.is_transient() => Ok(Some(refusal(subscription, error))),

@@ -21,7 +21,7 @@ async fn close_tells_the_broker_and_fails_what_is_open(kind: Kind) {
     let mut events = client.events().unwrap();
     let open = {
         let client = client.clone();
-        tokio::spawn(async move { client.request("x", "y", "z", &()).await })
+        tokio::spawn(async move { client.request("x", "y", "z", ()).await })
     };
     peer.recv().await;
     let data = json!({"class": "media"});
@@ -32,7 +32,7 @@ async fn close_tells_the_broker_and_fails_what_is_open(kind: Kind) {
     assert!(broker.await.unwrap().is_none());
     let outcome = open.await.unwrap();
     assert!(matches!(outcome, Err(Error::Disconnected(DisconnectReason::ClosedByClient))), "{outcome:?}");
-    assert!(matches!(client.request("x", "y", "z", &()).await, Err(Error::Closed(_))));
+    assert!(matches!(client.request("x", "y", "z", ()).await, Err(Error::Closed(_))));
     assert!(matches!(states.next().await, Some(ConnectionState::Closed)));
     assert!(states.next().await.is_none());
     // What was answered is still there to be read.

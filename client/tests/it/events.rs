@@ -82,7 +82,7 @@ async fn a_slow_application_leaves_events_unanswered(kind: Kind) {
         let request = peer.recv().await;
         peer.answer(&request, json!({})).await;
     };
-    let (answer, ()) = tokio::join!(client.request("x", "y", "z", &()), script);
+    let (answer, ()) = tokio::join!(client.request("x", "y", "z", ()), script);
     assert!(answer.is_ok());
     // Each event that is taken makes room for one to be answered.
     assert_eq!(number(&mut events).await, 1);

@@ -96,7 +96,7 @@ async fn requests_under_way_fail_and_waiting_ones_are_sent(kind: Kind) {
         peer.recv().await;
         drop(peer);
     };
-    let (answer, ()) = tokio::join!(client.request("x", "y", "one", &()), lose);
+    let (answer, ()) = tokio::join!(client.request("x", "y", "one", ()), lose);
     assert!(matches!(answer, Err(Error::Disconnected(_))), "{answer:?}");
     let script = async {
         // The client has a request to send before there is a connection.
@@ -107,7 +107,7 @@ async fn requests_under_way_fail_and_waiting_ones_are_sent(kind: Kind) {
         peer.answer(&request, json!({"n": 2})).await;
         peer
     };
-    let (answer, _peer) = tokio::join!(client.request("x", "y", "two", &()), script);
+    let (answer, _peer) = tokio::join!(client.request("x", "y", "two", ()), script);
     assert_eq!(answer.unwrap().get(), r#"{"n":2}"#);
 }
 
@@ -120,7 +120,7 @@ async fn a_request_without_a_connection_is_not_sent(kind: Kind) {
     state(&mut states).await;
     let brief = client
         .with_timeouts(Timeouts { answer: Duration::from_millis(200), acked: Duration::from_millis(200) });
-    let (one, two) = tokio::join!(brief.request("x", "y", "z", &()), brief.request("x", "y", "z", &()));
+    let (one, two) = tokio::join!(brief.request("x", "y", "z", ()), brief.request("x", "y", "z", ()));
     assert!(matches!(one, Err(Error::NotSent)), "{one:?}");
     assert!(matches!(two, Err(Error::NotSent)), "{two:?}");
     assert!(client.session_id().is_none());
@@ -135,7 +135,7 @@ async fn a_refused_login_gives_up(kind: Kind) {
     let mut peer = server.accept().await;
     let login = peer.recv().await;
     // Made while there is no connection; it must not wait in vain.
-    let request = client.request("x", "y", "z", &());
+    let request = client.request("x", "y", "z", ());
     let script = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         peer.answer_error(&login, 100_030, "Unauthorized").await;
@@ -151,7 +151,7 @@ async fn a_refused_login_gives_up(kind: Kind) {
     assert!(matches!(last, ConnectionState::GaveUp { reason: DisconnectReason::LoginRefused(_) }));
     assert!(states.next().await.is_none());
     assert!(events.next().await.is_none());
-    assert!(matches!(client.request("x", "y", "z", &()).await, Err(Error::Closed(_))));
+    assert!(matches!(client.request("x", "y", "z", ()).await, Err(Error::Closed(_))));
     client.close().await;
 }
 

@@ -68,8 +68,8 @@ async fn requests_get_their_answers_in_any_order(kind: Kind) {
         peer.answer(&first, first["data"].clone()).await;
     };
     let (one, two, ()) = tokio::join!(
-        client.request_as::<Value>("x", "y", "z", &json!({"n": 1})),
-        client.request_as::<Value>("x", "y", "z", &json!({"n": 2})),
+        client.request_as::<Value>("x", "y", "z", json!({"n": 1})),
+        client.request_as::<Value>("x", "y", "z", json!({"n": 2})),
         script
     );
     assert_eq!((one.unwrap(), two.unwrap()), (json!({"n": 1}), json!({"n": 2})));
@@ -86,10 +86,10 @@ async fn error_answers_keep_code_text_and_details(kind: Kind) {
         }
     };
     let calls = async {
-        let Err(Error::Answer(error)) = client.request("x", "y", "z", &()).await else { panic!("no error") };
+        let Err(Error::Answer(error)) = client.request("x", "y", "z", ()).await else { panic!("no error") };
         assert_eq!((error.code, error.text.as_str()), (200_007, "busy"));
         assert!(error.details.unwrap().get().contains(r#""details":{"a":1}"#));
-        let message = client.request_message("x", "y", "z", &()).await.unwrap();
+        let message = client.request_message("x", "y", "z", ()).await.unwrap();
         assert!(message.get().starts_with(r#"{"result":"error","data":{"code":200007"#), "{message}");
     };
     tokio::join!(script, calls);
@@ -124,7 +124,7 @@ async fn an_ack_extends_the_wait(kind: Kind) {
         tokio::time::sleep(Duration::from_millis(400)).await;
         peer.answer(&request, json!({"late": true})).await;
     };
-    let (answer, ()) = tokio::join!(client.request("x", "y", "z", &()), script);
+    let (answer, ()) = tokio::join!(client.request("x", "y", "z", ()), script);
     assert_eq!(answer.unwrap().get(), r#"{"late":true}"#);
 }
 
@@ -134,14 +134,14 @@ async fn silence_is_a_timeout(kind: Kind) {
     let brief = Timeouts { answer: Duration::from_millis(100), acked: Duration::from_millis(200) };
     let client = client.with_timeouts(brief);
     let started = Instant::now();
-    assert!(matches!(client.request("x", "y", "z", &()).await, Err(Error::Timeout)));
+    assert!(matches!(client.request("x", "y", "z", ()).await, Err(Error::Timeout)));
     assert!(started.elapsed() >= Duration::from_millis(100));
     let unanswered = peer.recv().await;
     let script = async {
         let request = peer.recv().await;
         peer.send(json!({"ack": request["tid"]})).await;
     };
-    let (answer, ()) = tokio::join!(client.request("x", "y", "z", &()), script);
+    let (answer, ()) = tokio::join!(client.request("x", "y", "z", ()), script);
     assert!(matches!(answer, Err(Error::Timeout)));
     // The late answer meets nobody, and harms nobody.
     peer.answer(&unanswered, json!({})).await;
@@ -149,7 +149,7 @@ async fn silence_is_a_timeout(kind: Kind) {
         let request = peer.recv().await;
         peer.answer(&request, json!({})).await;
     };
-    let (answer, ()) = tokio::join!(client.request("x", "y", "z", &()), script);
+    let (answer, ()) = tokio::join!(client.request("x", "y", "z", ()), script);
     assert!(answer.is_ok());
     assert_eq!(client.stats().messages_ignored, 1);
 }
@@ -157,7 +157,7 @@ async fn silence_is_a_timeout(kind: Kind) {
 async fn a_dropped_request_is_forgotten(kind: Kind) {
     let server = Server::start(kind).await;
     let (client, mut peer) = server.connect(server.options()).await;
-    let dropped = tokio::time::timeout(Duration::from_millis(100), client.request("x", "y", "z", &())).await;
+    let dropped = tokio::time::timeout(Duration::from_millis(100), client.request("x", "y", "z", ())).await;
     assert!(dropped.is_err());
     let request = peer.recv().await;
     peer.answer(&request, json!({})).await;
@@ -165,7 +165,7 @@ async fn a_dropped_request_is_forgotten(kind: Kind) {
         let request = peer.recv().await;
         peer.answer(&request, json!({})).await;
     };
-    let (answer, ()) = tokio::join!(client.request("x", "y", "z", &()), script);
+    let (answer, ()) = tokio::join!(client.request("x", "y", "z", ()), script);
     assert!(answer.is_ok());
     assert_eq!(client.stats().messages_ignored, 1);
 }
@@ -181,7 +181,7 @@ async fn without_a_login_a_ping_works(kind: Kind) {
         assert_eq!(request, json!({"class": "core", "subclass": "core", "cmd": "ping", "tid": 1}));
         peer.answer(&request, json!({})).await;
     };
-    let (answer, ()) = tokio::join!(client.request("core", "core", "ping", &()), script);
+    let (answer, ()) = tokio::join!(client.request("core", "core", "ping", ()), script);
     assert_eq!(answer.unwrap().get(), "{}");
 }
 

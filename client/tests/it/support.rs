@@ -22,7 +22,7 @@ use tokio_tungstenite::{
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Ws,
     Tcp,
 }
@@ -47,27 +47,27 @@ macro_rules! on_both {
 }
 pub(crate) use on_both;
 
-pub struct Server {
+pub(crate) struct Server {
     kind: Kind,
     listener: TcpListener,
 }
 
 impl Server {
-    pub async fn start(kind: Kind) -> Self {
+    pub(crate) async fn start(kind: Kind) -> Self {
         Self { kind, listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         let scheme = if self.kind == Kind::Ws { "ws" } else { "tcp" };
         format!("{scheme}://{}", self.listener.local_addr().unwrap())
     }
 
     /// Options with a login and with timers for tests.
-    pub fn options(&self) -> ConnectOptions {
+    pub(crate) fn options(&self) -> ConnectOptions {
         self.anonymous_options().login(Login::user("ann").password("hunter2"))
     }
 
-    pub fn anonymous_options(&self) -> ConnectOptions {
+    pub(crate) fn anonymous_options(&self) -> ConnectOptions {
         ConnectOptions::new(&self.url())
             .unwrap()
             .timeouts(Timeouts { answer: Duration::from_secs(5), acked: Duration::from_secs(5) })
@@ -78,7 +78,7 @@ impl Server {
             })
     }
 
-    pub async fn accept(&self) -> Peer {
+    pub(crate) async fn accept(&self) -> Peer {
         let (stream, _) = timeout(PATIENCE, self.listener.accept()).await.unwrap().unwrap();
         match self.kind {
             Kind::Tcp => Peer::Tcp(BufReader::new(stream)),
@@ -87,7 +87,7 @@ impl Server {
     }
 
     /// Accepts and serves the login, which it hands back.
-    pub async fn accept_login(&self, session_id: &str) -> (Peer, Value) {
+    pub(crate) async fn accept_login(&self, session_id: &str) -> (Peer, Value) {
         let mut peer = self.accept().await;
         let login = peer.recv().await;
         assert_eq!((&login["subclass"], &login["cmd"]), (&json!("user"), &json!("login")));
@@ -96,25 +96,25 @@ impl Server {
     }
 
     /// A client that is connected and logged in as session `s1`, and the server's end.
-    pub async fn connect(&self, options: ConnectOptions) -> (Client, Peer) {
+    pub(crate) async fn connect(&self, options: ConnectOptions) -> (Client, Peer) {
         let (client, (peer, _)) = tokio::join!(Client::connect(options), self.accept_login("s1"));
         (client.unwrap(), peer)
     }
 }
 
 /// The server's end of a connection.
-pub enum Peer {
+pub(crate) enum Peer {
     Ws(Box<WebSocketStream<TcpStream>>),
     Tcp(BufReader<TcpStream>),
 }
 
 impl Peer {
     /// The next message; `None` when the client has closed.
-    pub async fn try_recv(&mut self) -> Option<Value> {
+    pub(crate) async fn try_recv(&mut self) -> Option<Value> {
         timeout(PATIENCE, self.next()).await.expect("no message from the client")
     }
 
-    pub async fn recv(&mut self) -> Value {
+    pub(crate) async fn recv(&mut self) -> Value {
         self.try_recv().await.expect("the client has closed")
     }
 
@@ -138,36 +138,36 @@ impl Peer {
     }
 
     /// Whether the client stays quiet for that long.
-    pub async fn is_quiet(&mut self, time: Duration) -> bool {
+    pub(crate) async fn is_quiet(&mut self, time: Duration) -> bool {
         timeout(time, self.next()).await.is_err()
     }
 
-    pub async fn send_text(&mut self, text: &str) {
+    pub(crate) async fn send_text(&mut self, text: &str) {
         match self {
             Self::Ws(socket) => socket.send(Message::text(text)).await.unwrap(),
             Self::Tcp(stream) => stream.write_all(format!("{text}\n").as_bytes()).await.unwrap(),
         }
     }
 
-    pub async fn send(&mut self, message: Value) {
+    pub(crate) async fn send(&mut self, message: Value) {
         self.send_text(&message.to_string()).await;
     }
 
-    pub async fn answer(&mut self, request: &Value, data: Value) {
+    pub(crate) async fn answer(&mut self, request: &Value, data: Value) {
         self.send(json!({"result": "ok", "data": data, "tid": request["tid"]})).await;
     }
 
-    pub async fn answer_error(&mut self, request: &Value, code: i64, text: &str) {
+    pub(crate) async fn answer_error(&mut self, request: &Value, code: i64, text: &str) {
         let data = json!({"code": code, "error": text});
         self.send(json!({"result": "error", "data": data, "tid": request["tid"]})).await;
     }
 
-    pub async fn request(&mut self, class: &str, cmd: &str, data: Value, tid: Value) {
+    pub(crate) async fn request(&mut self, class: &str, cmd: &str, data: Value, tid: Value) {
         self.send(json!({"class": class, "cmd": cmd, "data": data, "tid": tid})).await;
     }
 
     /// Closes the broker's way: WebSocket with a code, TCP without a word.
-    pub async fn close(self, code: u16, reason: &str) {
+    pub(crate) async fn close(self, code: u16, reason: &str) {
         if let Self::Ws(mut socket) = self {
             let frame = CloseFrame { code: CloseCode::from(code), reason: reason.to_owned().into() };
             socket.close(Some(frame)).await.unwrap();
