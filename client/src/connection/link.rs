@@ -121,9 +121,12 @@ impl Link {
 
     /// Closes the connection properly, as far as the other side takes part, and says why it ended.
     pub(super) async fn end(mut self, reason: DisconnectReason) -> DisconnectReason {
-        let closing = std::future::poll_fn(|cx| self.transport.poll_close(cx));
-        if timeout(CLOSE_TIMEOUT, closing).await.is_err() {
-            tracing::debug!("the broker did not take part in closing the connection");
+        // Nobody would hear the good-bye on a connection that is dead.
+        if !matches!(reason, DisconnectReason::Silent | DisconnectReason::Io(_)) {
+            let closing = std::future::poll_fn(|cx| self.transport.poll_close(cx));
+            if timeout(CLOSE_TIMEOUT, closing).await.is_err() {
+                tracing::debug!("the broker did not take part in closing the connection");
+            }
         }
         while let Ok(outgoing) = self.local.try_recv() {
             self.shared.counters.replies_dropped.add(u64::from(outgoing.tid.is_none()));

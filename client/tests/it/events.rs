@@ -107,10 +107,14 @@ async fn reading_stops_when_twice_the_queue_is_full(kind: Kind) {
     for n in 1..=20 {
         assert_eq!(number(&mut events).await, n);
     }
-    for tid in 3..=20 {
-        assert_eq!(peer.recv().await["tid"], tid);
+    let mut answered = Vec::new();
+    for _ in 3..=21 {
+        answered.push(peer.recv().await["tid"].clone());
     }
-    assert_eq!(peer.recv().await["tid"], "behind");
+    // An event that is held back may be overtaken by what is no event.
+    assert!(answered.contains(&json!("behind")));
+    answered.retain(Value::is_number);
+    assert_eq!(answered, (3..=20).map(Value::from).collect::<Vec<_>>());
 }
 
 async fn events_that_nobody_wants_are_answered_and_counted(kind: Kind) {
