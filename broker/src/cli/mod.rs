@@ -7,6 +7,7 @@ mod call;
 mod check;
 mod commands;
 mod completions;
+mod connect;
 mod hash_password;
 mod listen;
 mod output;
