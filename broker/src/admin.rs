@@ -52,7 +52,7 @@ pub(crate) async fn serve(address: &HttpAddress, runtime: &Arc<Runtime>) -> Resu
         .with_state(Arc::clone(runtime));
     let stop = CancellationToken::new();
     let stopped = stop.clone();
-    #[expect(clippy::disallowed_methods, reason = "ends with `stop`, after everything that is tracked")]
+    // Not tracked: it ends with `stop`, after everything that is.
     tokio::spawn(async move {
         let served = axum::serve(listener, router).with_graceful_shutdown(stopped.cancelled_owned());
         if let Err(error) = served.await {

@@ -112,7 +112,9 @@ impl Broker {
         let listeners = bind(&config).await?;
         let admin = match &config.admin.listen {
             Some(address) => {
-                let admin = admin::serve(address, &runtime).await.map_err(|error| StartError::Runtime(error.to_string()))?;
+                let admin = admin::serve(address, &runtime)
+                    .await
+                    .map_err(|error| StartError::Runtime(error.to_string()))?;
                 Some(admin)
             }
             None => None,
@@ -160,7 +162,10 @@ impl Broker {
         self.services.iter().for_each(|service| service.tell_stopping());
         self.runtime.handlers.close();
         if timeout_at(started + drain.mul_f64(DRAIN_REQUESTS), self.runtime.handlers.wait()).await.is_err() {
-            tracing::warn!(pending = self.runtime.handlers.len(), "requests under way did not finish in time");
+            tracing::warn!(
+                pending = self.runtime.handlers.len(),
+                "requests under way did not finish in time"
+            );
         }
         self.services.iter().for_each(|service| {
             service.stop_services();
@@ -248,7 +253,8 @@ async fn bind(config: &Config) -> Result<Vec<Vec<Listener>>, StartError> {
     for service in config.services.values() {
         let mut listeners = Vec::new();
         for url in &service.listen {
-            listeners.push(Listener::bind(url).await.map_err(|error| StartError::Runtime(error.to_string()))?);
+            listeners
+                .push(Listener::bind(url).await.map_err(|error| StartError::Runtime(error.to_string()))?);
         }
         bound.push(listeners);
     }

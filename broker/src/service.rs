@@ -10,7 +10,9 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use jackfield_plugin_api::{Authenticator, Error, ErrorCode, Host, Result, RawJson, Service as PluginService, Topic, UserId};
+use jackfield_plugin_api::{
+    Authenticator, Error, ErrorCode, Host, RawJson, Result, Service as PluginService, Topic, UserId,
+};
 use parking_lot::Mutex;
 use secrecy::SecretString;
 use tokio::{net::TcpStream, time::Instant};
@@ -90,7 +92,7 @@ impl Service {
             name,
         };
         let plugins = service.load_plugins(config)?;
-        service.install(own, plugins)?;
+        service.install(own, &plugins)?;
         Ok(Arc::new(service))
     }
 
@@ -106,7 +108,10 @@ impl Service {
             use secrecy::ExposeSecret;
             let password = self.generated_password.expose_secret();
             // interface.md: on stderr, and nowhere else.
-            #[expect(clippy::print_stderr, reason = "a secret for the operator's eyes does not belong in the log")]
+            #[expect(
+                clippy::print_stderr,
+                reason = "a secret for the operator's eyes does not belong in the log"
+            )]
             {
                 eprintln!("administrator password (generated): {password}");
             }
@@ -122,7 +127,9 @@ impl Service {
         let behind_open = plugins.iter().skip_while(|plugin| plugin.manifest.name != "auth-open").skip(1);
         let shadowed = behind_open.filter(|plugin| !plugin.registered.authenticators.is_empty());
         shadowed
-            .map(|plugin| format!("auth-open is listed before {}, and lets everyone past it", plugin.manifest.name))
+            .map(|plugin| {
+                format!("auth-open is listed before {}, and lets everyone past it", plugin.manifest.name)
+            })
             .collect()
     }
 
@@ -133,7 +140,8 @@ impl Service {
 
     /// Starts the plugins' services, and accepts virtual sessions.
     pub(crate) fn start(self: &Arc<Self>) {
-        let connector = Connector { runtime: Arc::clone(&self.runtime), endpoint: Arc::clone(&self.endpoint) };
+        let connector =
+            Connector { runtime: Arc::clone(&self.runtime), endpoint: Arc::clone(&self.endpoint) };
         // Set once, here.
         self.facilities.connect.set(Box::new(connector)).ok();
         for plugin in self.plugins.lock().iter() {
@@ -174,7 +182,9 @@ impl Service {
                 Err(error) => return tracing::debug!(%remote, %error, "no handshake"),
             };
             match place {
-                Ok(place) => place.serve(endpoint, connection.stream, connection.framing, remote, accepted).await,
+                Ok(place) => {
+                    place.serve(endpoint, connection.stream, connection.framing, remote, accepted).await
+                }
                 Err(_) => refuse(connection.stream, connection.framing).await,
             }
         });
@@ -185,9 +195,11 @@ impl Service {
         let own = service_config(config, &self.name)?;
         let policy = policy(own, &self.name)?;
         let plugins = self.load_plugins(config)?;
-        let kept = self.install(own, plugins)?;
+        let kept = self.install(own, &plugins)?;
         self.endpoint.router.authorizers.set_policy(policy);
-        for plugin in self.plugins.lock().iter().filter(|plugin| !kept.iter().any(|old| Arc::ptr_eq(old, plugin))) {
+        for plugin in
+            self.plugins.lock().iter().filter(|plugin| !kept.iter().any(|old| Arc::ptr_eq(old, plugin)))
+        {
             self.start_services(plugin);
         }
         Ok(())
@@ -235,19 +247,25 @@ impl Service {
     }
 
     fn load_plugins(&self, config: &Config) -> Result<Vec<Arc<Loaded>>, Vec<ConfigError>> {
-        let host = |plugin: &str| -> Arc<dyn Host> { Arc::new(PluginHost::new(plugin, Arc::clone(&self.facilities))) };
+        let host = |plugin: &str| -> Arc<dyn Host> {
+            Arc::new(PluginHost::new(plugin, Arc::clone(&self.facilities)))
+        };
         let previous = self.plugins.lock().clone();
         plugin::load(config, &self.name, &previous, &host)
     }
 
     /// Puts plugins in force, and gives those that were in force before.
-    fn install(&self, own: &ServiceConfig, plugins: Vec<Arc<Loaded>>) -> Result<Vec<Arc<Loaded>>, Vec<ConfigError>> {
+    fn install(
+        &self,
+        own: &ServiceConfig,
+        plugins: &[Arc<Loaded>],
+    ) -> Result<Vec<Arc<Loaded>>, Vec<ConfigError>> {
         let problem = |plugin: &Loaded, error: &Error| {
             let key = format!("service.{}.plugin.{}", self.name, plugin.manifest.name);
             vec![ConfigError::new(None, key, error.text())]
         };
         let mut entries = Vec::new();
-        for plugin in &plugins {
+        for plugin in plugins {
             entries.extend(plugin.entries().map_err(|error| problem(plugin, &error))?);
         }
         let administrator = self.administrator(own)?;
@@ -267,9 +285,10 @@ impl Service {
         sessions.events.set_filters(sessions.number, filters.collect());
         let sinks: Vec<_> = all().flat_map(|registered| registered.log_sinks.clone()).collect();
         self.facilities.log_sinks.store(Arc::new(sinks));
-        let described: Vec<Arc<dyn Describe>> = plugins.iter().map(|plugin| Arc::clone(plugin) as _).collect();
+        let described: Vec<Arc<dyn Describe>> =
+            plugins.iter().map(|plugin| Arc::clone(plugin) as _).collect();
         self.facilities.plugins.store(Arc::new(described));
-        let before = std::mem::replace(&mut *self.plugins.lock(), plugins.clone());
+        let before = std::mem::replace(&mut *self.plugins.lock(), plugins.to_vec());
         for gone in before.iter().filter(|old| !plugins.iter().any(|new| Arc::ptr_eq(old, new))) {
             gone.stop.request();
         }
@@ -279,7 +298,8 @@ impl Service {
     fn administrator(&self, own: &ServiceConfig) -> Result<Arc<dyn Authenticator>, Vec<ConfigError>> {
         let key = format!("service.{}.admin_user", self.name);
         let user = UserId::new(&own.admin_user);
-        let user = user.map_err(|_| vec![ConfigError::new(None, key, "expected a user name, not empty and not '*'")])?;
+        let user = user
+            .map_err(|_| vec![ConfigError::new(None, key, "expected a user name, not empty and not '*'")])?;
         let password = own.admin_password.clone().unwrap_or_else(|| self.generated_password.clone());
         Ok(Arc::new(Administrator::new(user, password)))
     }
@@ -309,7 +329,8 @@ async fn run_service(service: Arc<dyn PluginService>, plugin: Arc<Loaded>) {
 }
 
 fn service_config<'a>(config: &'a Config, name: &str) -> Result<&'a ServiceConfig, Vec<ConfigError>> {
-    let missing = || vec![ConfigError::new(None, format!("service.{name}"), "a running service cannot be taken away")];
+    let missing =
+        || vec![ConfigError::new(None, format!("service.{name}"), "a running service cannot be taken away")];
     config.services.get(name).ok_or_else(missing)
 }
 

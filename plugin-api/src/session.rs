@@ -24,7 +24,8 @@ impl SessionId {
     /// # Errors
     /// `invalid_session_id`.
     pub fn new(id: &str) -> Result<Self> {
-        let fits = (1..=128).contains(&id.len()) && id != "*" && id.bytes().all(|byte| byte.is_ascii_graphic());
+        let fits =
+            (1..=128).contains(&id.len()) && id != "*" && id.bytes().all(|byte| byte.is_ascii_graphic());
         if !fits {
             return Err(ErrorCode::InvalidSessionId.into());
         }

@@ -24,10 +24,7 @@ impl Authenticator for Administrator {
         }
         let given = login.password.as_ref().map(|password| password.expose().as_bytes()).unwrap_or_default();
         if bool::from(given.ct_eq(self.password.expose_secret().as_bytes())) {
-            return Verdict::Accept(Accepted {
-                administrator: true,
-                ..Accepted::user(self.user.clone())
-            });
+            return Verdict::Accept(Accepted { administrator: true, ..Accepted::user(self.user.clone()) });
         }
         Verdict::Reject(ErrorCode::Unauthorized.into())
     }

@@ -44,7 +44,9 @@ impl Policy {
 
 impl Rule {
     fn new(config: &RuleConfig) -> Result<Self, InvalidPermission> {
-        let parse = |patterns: &[String]| patterns.iter().map(|text| text.parse()).collect::<Result<Vec<Permission>, _>>();
+        let parse = |patterns: &[String]| {
+            patterns.iter().map(|text| text.parse()).collect::<Result<Vec<Permission>, _>>()
+        };
         let permissions = Permissions { allow: parse(&config.allow)?, deny: parse(&config.deny)? };
         Ok(Self { user: Glob::new(&config.user), permissions })
     }

@@ -182,7 +182,9 @@ fn string<'a>(name: &str, raw: Option<&'a RawValue>) -> Result<Option<Cow<'a, st
     let quoted = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     match quoted {
         Some(plain) if !plain.contains('\\') => Ok(Some(Cow::Borrowed(plain))),
-        Some(_) => serde_json::from_str(raw).map(|text| Some(Cow::Owned(text))).map_err(|_| Error::syntax(name)),
+        Some(_) => {
+            serde_json::from_str(raw).map(|text| Some(Cow::Owned(text))).map_err(|_| Error::syntax(name))
+        }
         None => Err(Error::syntax(name)),
     }
 }
@@ -261,7 +263,8 @@ mod tests {
 
     #[test]
     fn requests() {
-        let (key, data, tid) = request(r#"{"tid": 1e3, "cmd":"b", "x":[{}], "class":"\u0061", "data": {"n" : 1.0}}"#);
+        let (key, data, tid) =
+            request(r#"{"tid": 1e3, "cmd":"b", "x":[{}], "class":"\u0061", "data": {"n" : 1.0}}"#);
         assert_eq!((key.as_str(), data.as_str(), tid.as_str()), ("a/core/b", r#"{"n" : 1.0}"#, "1e3"));
         let (key, data, tid) =
             request(r#"{"class":"a","class":"b","subclass":null,"cmd":"c","data":null,"tid":"\u0041"}"#);
@@ -301,13 +304,17 @@ mod tests {
     #[test]
     fn replies() {
         let reply = |text: &'static str| match parse(&ByteString::from_static(text)) {
-            Ok(Message::Reply(reply)) => reply.result.map(|data| data.as_str().to_owned()).map_err(|error| error.code()),
+            Ok(Message::Reply(reply)) => {
+                reply.result.map(|data| data.as_str().to_owned()).map_err(|error| error.code())
+            }
             other => panic!("{other:?}"),
         };
         assert_eq!(reply(r#"{"result":"ok","tid":1}"#), Ok("{}".into()));
         assert_eq!(reply(r#"{"result":"ok","data":[1e9999],"tid":1}"#), Ok("[1e9999]".into()));
         assert_eq!(reply(r#"{"result":"error","data":{"code":5,"error":"x"},"tid":1}"#), Err(5));
-        for bad in [r#"{"result":"error","tid":1}"#, r#"{"result":"maybe","tid":1}"#, r#"{"result":1,"tid":1}"#] {
+        for bad in
+            [r#"{"result":"error","tid":1}"#, r#"{"result":"maybe","tid":1}"#, r#"{"result":1,"tid":1}"#]
+        {
             assert_eq!(reply(bad), Err(100_047), "{bad}");
         }
     }
@@ -315,7 +322,7 @@ mod tests {
     proptest! {
         #[test]
         fn arbitrary_text_never_panics(text in ".*") {
-            let _ = parse(&ByteString::from(text)).is_ok();
+            drop(parse(&ByteString::from(text)));
         }
 
         #[test]
@@ -327,7 +334,7 @@ mod tests {
         ) {
             let members: Vec<_> = members.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
             let text = ByteString::from(format!("{{{}}}", members.join(",")));
-            let _ = parse(&text).is_ok();
+            drop(parse(&text));
         }
 
         #[test]

@@ -132,6 +132,7 @@ fn read_file(path: &Path) -> Result<Node, Vec<ConfigError>> {
 /// Adds one `KEY=VALUE`.
 fn add_assignment(root: &mut Node, assignment: &str) -> Result<(), ConfigError> {
     let Some((key, value)) = split_assignment(assignment) else {
+        // Not what was found: without its '=' nobody can tell a key from a password.
         return Err(ConfigError::new(Some(Location::flag("--set")), "", "expected KEY=VALUE"));
     };
     let at = Location::set(key);

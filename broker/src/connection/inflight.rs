@@ -85,12 +85,16 @@ impl InFlight {
     fn queue_answer(&self, answered: Answered) {
         let tid = &self.tid;
         let (ended, pushed) = match &answered.result {
-            Ok(data) => {
-                (Outcome::Ok, self.link.push_answer(self.outbound_limit(), |out, framing| put_answer(out, framing, tid, data)))
-            }
+            Ok(data) => (
+                Outcome::Ok,
+                self.link
+                    .push_answer(self.outbound_limit(), |out, framing| put_answer(out, framing, tid, data)),
+            ),
             Err(error) => (
                 Outcome::Error,
-                self.link.push_answer(self.outbound_limit(), |out, framing| put_error(out, framing, Some(tid), error)),
+                self.link.push_answer(self.outbound_limit(), |out, framing| {
+                    put_error(out, framing, Some(tid), error)
+                }),
             ),
         };
         let ended = if pushed.is_ok() { ended } else { Outcome::Unanswerable };

@@ -57,7 +57,9 @@ impl OpenRequests {
     /// An ack came; `false` when nobody waits for the answer.
     pub(super) fn ack(&mut self, tid: Option<u64>, more: Duration) -> bool {
         let most = 2 * self.open.len();
-        let Some((tid, open)) = tid.and_then(|tid| Some((tid, self.open.get_mut(&tid)?))) else { return false };
+        let Some((tid, open)) = tid.and_then(|tid| Some((tid, self.open.get_mut(&tid)?))) else {
+            return false;
+        };
         open.deadline = Instant::now() + more;
         if let Expected::Answer(Waiter { acks: Some(caller), .. }) = &open.expected {
             caller.ack();

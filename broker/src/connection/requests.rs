@@ -138,8 +138,8 @@ impl RateLimit {
     fn admits(&mut self, per_second: u32) -> bool {
         if per_second != self.per_second {
             self.per_second = per_second;
-            self.limiter =
-                NonZeroU32::new(per_second).map(|limit| Box::new(RateLimiter::direct(Quota::per_second(limit))));
+            self.limiter = NonZeroU32::new(per_second)
+                .map(|limit| Box::new(RateLimiter::direct(Quota::per_second(limit))));
         }
         self.limiter.as_ref().is_none_or(|limiter| limiter.check().is_ok())
     }

@@ -97,5 +97,9 @@ impl Connection {
 
 /// Whole seconds as a whole number, others with their fraction.
 fn seconds(duration: std::time::Duration) -> String {
-    if duration.subsec_nanos() == 0 { duration.as_secs().to_string() } else { duration.as_secs_f64().to_string() }
+    if duration.subsec_nanos() == 0 {
+        duration.as_secs().to_string()
+    } else {
+        duration.as_secs_f64().to_string()
+    }
 }

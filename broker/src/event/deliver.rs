@@ -67,23 +67,23 @@ impl<'a> Delivery<'a> {
     }
 
     /// Delivers to all who want events of one service.
-    pub(super) fn to_service(&mut self, index: &Index, service: u16) {
+    pub(super) fn deliver_in(&mut self, index: &Index, service: u16) {
         let matching = index.matching(service, &self.event.topic);
         if matching.len() > 1 {
             self.seen = Some(HashSet::default());
         }
         for subscribers in matching {
-            subscribers.each(|member| self.to_member(member, service));
+            subscribers.each(|member| self.deliver_one(member, service));
         }
     }
 
     /// Delivers an event of every service to those who want events of this one: first only to its own sessions.
-    pub(super) fn to_service_of_all(&mut self, index: &Index, service: u16, own_only: bool) {
+    pub(super) fn deliver_of_all(&mut self, index: &Index, service: u16, own_only: bool) {
         self.seen.get_or_insert_default();
         for subscribers in index.matching(service, &self.event.topic) {
             subscribers.each(|member| {
                 if !own_only || member.session.service == service {
-                    self.to_member(member, service);
+                    self.deliver_one(member, service);
                 }
             });
         }
@@ -106,7 +106,7 @@ impl<'a> Delivery<'a> {
         delivered
     }
 
-    fn to_member(&mut self, member: &Member, service: u16) {
+    fn deliver_one(&mut self, member: &Member, service: u16) {
         let session = &member.session;
         if self.seen.as_mut().is_some_and(|seen| !seen.insert(session.key)) {
             return;
@@ -146,7 +146,8 @@ impl<'a> Delivery<'a> {
         if let Some((_, bytes)) = self.frames.iter().find(|(known, _)| *known == variant) {
             return bytes.clone();
         }
-        let body = body.and_then(|place| self.bodies.get(place)).map_or(&self.event.body, |(_, merged)| merged);
+        let body =
+            body.and_then(|place| self.bodies.get(place)).map_or(&self.event.body, |(_, merged)| merged);
         let bytes = self.encode(self.event, body, variant);
         self.frames.push((variant, bytes.clone()));
         bytes

@@ -184,7 +184,8 @@ struct Shape(u8);
 /// `subclass` before `class`; an own service before every service.
 static ORDER: LazyLock<[Shape; Shape::COUNT]> = LazyLock::new(|| {
     let mut shapes = std::array::from_fn(|bits| Shape(bits as u8));
-    shapes.sort_by_key(|shape: &Shape| std::cmp::Reverse(((shape.0 & !Shape::SERVICE).count_ones(), shape.0)));
+    shapes
+        .sort_by_key(|shape: &Shape| std::cmp::Reverse(((shape.0 & !Shape::SERVICE).count_ones(), shape.0)));
     shapes
 });
 

@@ -47,8 +47,13 @@ mod tests {
     }
 
     fn object() -> impl Strategy<Value = Map<String, Value>> {
-        let value = prop_oneof![Just(Value::Null), any::<i32>().prop_map(Value::from), "[a-z\"\\\\]{0,3}".prop_map(Value::from)];
-        proptest::collection::btree_map("[a-d\"é]{0,2}", value, 0..5).prop_map(|map| map.into_iter().collect())
+        let value = prop_oneof![
+            Just(Value::Null),
+            any::<i32>().prop_map(Value::from),
+            "[a-z\"\\\\]{0,3}".prop_map(Value::from)
+        ];
+        proptest::collection::btree_map("[a-d\"é]{0,2}", value, 0..5)
+            .prop_map(|map| map.into_iter().collect())
     }
 
     proptest! {

@@ -80,7 +80,7 @@ impl Events {
         let mut delivery = Delivery::new(self, &event, from, config.limits.outbound_bytes);
         match target {
             SubscriptionKey::EVERY_SERVICE => self.deliver_everywhere(&mut delivery),
-            target => delivery.to_service(&self.index, target),
+            target => delivery.deliver_in(&self.index, target),
         }
         Ok(delivery.finish())
     }
@@ -89,7 +89,7 @@ impl Events {
     fn deliver_everywhere(&self, delivery: &mut Delivery<'_>) {
         for own_only in [true, false] {
             for (number, _) in self.services.iter().enumerate() {
-                delivery.to_service_of_all(&self.index, number as u16, own_only);
+                delivery.deliver_of_all(&self.index, number as u16, own_only);
             }
         }
     }
@@ -140,7 +140,12 @@ impl Events {
     ///
     /// # Errors
     /// `service_not_found`.
-    pub fn unsubscribe(&self, session: &Arc<Session>, topic: &Topic, service: &ServiceScope) -> Result<(), Error> {
+    pub fn unsubscribe(
+        &self,
+        session: &Arc<Session>,
+        topic: &Topic,
+        service: &ServiceScope,
+    ) -> Result<(), Error> {
         let key = self.key(session, topic, service)?;
         let mut own = session.subscriptions.lock();
         if own.as_mut().is_some_and(|own| own.shift_remove(&key).is_some()) {

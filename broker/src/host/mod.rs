@@ -13,18 +13,12 @@ use std::{
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use jackfield_plugin_api::{
-    Action, Call, Caller, CommandInfo, CommandKey, Counter, Error, ErrorCode, Event, Gauge, Host, LogRecord, LogSink,
-    PluginInfo, RawJson, Request, Result, ServiceScope, SessionId, SessionInfo, SessionRequest, Store, Subscription,
-    Topic, UserId, VirtualSession, Who,
+    Action, Call, Caller, CommandInfo, CommandKey, Counter, Error, ErrorCode, Event, Gauge, Host, LogRecord,
+    LogSink, PluginInfo, RawJson, Request, Result, ServiceScope, SessionId, SessionInfo, SessionRequest,
+    Store, Subscription, Topic, UserId, VirtualSession, Who,
 };
 
-use crate::{
-    codec::CloseReason,
-    lifecycle::Sessions,
-    router::Router,
-    session::Session,
-    transport::Stream,
-};
+use crate::{codec::CloseReason, lifecycle::Sessions, router::Router, session::Session, transport::Stream};
 pub use store::Stores;
 
 /// The plugin that may speak for the broker.

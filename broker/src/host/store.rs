@@ -3,7 +3,9 @@ use std::{path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use jackfield_plugin_api::{Error, ErrorCode, Result, Store};
 use parking_lot::Mutex;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableHandle, backends::InMemoryBackend};
+use redb::{
+    Database, ReadableDatabase, ReadableTable, TableDefinition, TableHandle, backends::InMemoryBackend,
+};
 
 /// The plugins' state: one embedded database, opened when it is first used. In memory without a data directory.
 pub struct Stores {
@@ -167,7 +169,10 @@ mod tests {
         store.put("ab", b"2").await.unwrap();
         store.put("b", b"3").await.unwrap();
         assert_eq!(store.get("a").await.unwrap().as_deref(), Some(&b"1"[..]));
-        assert_eq!(store.scan("a", 10).await.unwrap(), [("a".into(), b"1".to_vec()), ("ab".into(), b"2".to_vec())]);
+        assert_eq!(
+            store.scan("a", 10).await.unwrap(),
+            [("a".into(), b"1".to_vec()), ("ab".into(), b"2".to_vec())]
+        );
         assert_eq!(store.scan("", 1).await.unwrap().len(), 1);
         assert!(!store.compare_and_swap("a", None, Some(b"x")).await.unwrap());
         assert!(store.compare_and_swap("a", Some(b"1"), Some(b"x")).await.unwrap());

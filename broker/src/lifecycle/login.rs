@@ -4,7 +4,8 @@ use std::{
 };
 
 use jackfield_plugin_api::{
-    Accepted, Caller, Error, ErrorCode, Identity, Login, RawObject, SessionChangeKind, SessionId, SessionInfo, Who,
+    Accepted, Caller, Error, ErrorCode, Identity, Login, RawObject, SessionChangeKind, SessionId,
+    SessionInfo, Who,
 };
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -33,9 +34,10 @@ impl Sessions {
             return Err(ErrorCode::AlreadyAuthenticated.into());
         }
         let wish = login.session_id.as_deref().map(SessionId::new).transpose();
-        let wish = wish.inspect_err(|_| link.close(CloseReason::Authentication(ErrorCode::InvalidSessionId)))?;
+        let wish =
+            wish.inspect_err(|_| link.close(CloseReason::Authentication(ErrorCode::InvalidSessionId)))?;
         match self.authenticators.judge(&login, link.caller()).await {
-            LoginOutcome::Accepted(accepted) => self.begin(link, login, wish, *accepted),
+            LoginOutcome::Accepted(accepted) => self.begin(link, login, wish, &accepted),
             LoginOutcome::WithoutUser => Err(Error::missing_field("user")),
             LoginOutcome::Rejected(error) => Err(self.reject(link, error).await),
         }
@@ -58,17 +60,17 @@ impl Sessions {
         link: &Arc<Link>,
         mut login: Login,
         wish: Option<SessionId>,
-        accepted: Accepted,
+        accepted: &Accepted,
     ) -> Result<RawObject, Error> {
         if self.is_draining() {
             return Err(ErrorCode::ShuttingDown.into());
         }
-        let kept = metadata::keep(&mut login, &accepted, &self.authenticators);
+        let kept = metadata::keep(&mut login, accepted, &self.authenticators);
         let id = match accepted.session_id.clone().or(wish) {
             Some(id) => id,
             None => SessionId::new(&uuid::Uuid::new_v4().to_string())?,
         };
-        let session = Arc::new(self.session(link, &login, id, &accepted, kept));
+        let session = Arc::new(self.session(link, &login, id, accepted, kept));
         self.list(&session).inspect_err(|error| {
             if error.is(ErrorCode::DuplicatedSessionId) {
                 link.close(CloseReason::Authentication(ErrorCode::DuplicatedSessionId));
@@ -92,7 +94,14 @@ impl Sessions {
         Ok(answer)
     }
 
-    fn session(&self, link: &Arc<Link>, login: &Login, id: SessionId, accepted: &Accepted, kept: RawObject) -> Session {
+    fn session(
+        &self,
+        link: &Arc<Link>,
+        login: &Login,
+        id: SessionId,
+        accepted: &Accepted,
+        kept: RawObject,
+    ) -> Session {
         let identity = Identity {
             user: accepted.user.clone(),
             session_id: id.clone(),

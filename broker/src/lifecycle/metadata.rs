@@ -9,7 +9,8 @@ const DEEPEST: usize = 16;
 /// authenticator adds.
 pub(super) fn keep(login: &mut Login, accepted: &Accepted, authenticators: &Authenticators) -> RawObject {
     let is_secret = |field: &str| {
-        SECRET_FIELDS.iter().any(|secret| secret.eq_ignore_ascii_case(field)) || authenticators.is_secret(field)
+        SECRET_FIELDS.iter().any(|secret| secret.eq_ignore_ascii_case(field))
+            || authenticators.is_secret(field)
     };
     let mut kept = strip(std::mem::take(&mut login.fields), &is_secret, DEEPEST);
     let meta = strip(std::mem::take(&mut login.meta), &is_secret, DEEPEST);

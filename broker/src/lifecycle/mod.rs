@@ -7,7 +7,8 @@ use std::sync::{Arc, atomic::AtomicBool, atomic::Ordering};
 
 use arc_swap::ArcSwap;
 use jackfield_plugin_api::{
-    CommandKey, ErrorCode, Event, RawJson, RawObject, SessionChange, SessionChangeKind, SessionId, SessionObserver, Topic, UserId,
+    CommandKey, ErrorCode, Event, RawJson, RawObject, SessionChange, SessionChangeKind, SessionId,
+    SessionObserver, Topic, UserId,
 };
 use parking_lot::Mutex;
 
@@ -135,14 +136,21 @@ impl Sessions {
     /// The event `core`/`session`/`start` or `stop`.
     fn announce(&self, session: &Session, kind: &'static str, reason: Option<&str>) {
         let mut body = RawObject::default();
-        let fields = [("user", Some(session.identity.user.as_str())), ("remote", Some(&*session.info.remote)), ("reason", reason)];
+        let fields = [
+            ("user", Some(session.identity.user.as_str())),
+            ("remote", Some(&*session.info.remote)),
+            ("reason", reason),
+        ];
         for (name, value) in fields {
             if let Some(value) = value {
                 // A string is always JSON.
                 body.set(name, &value).ok();
             }
         }
-        self.notify(Topic::new("core", "session", kind, session.identity.session_id.as_str()), body.to_json());
+        self.notify(
+            Topic::new("core", "session", kind, session.identity.session_id.as_str()),
+            body.to_json(),
+        );
     }
 }
 

@@ -35,7 +35,11 @@ impl Loaded {
     /// # Errors
     /// A command whose schema is none.
     pub fn entries(&self) -> Result<Vec<Entry>, jackfield_plugin_api::Error> {
-        self.registered.commands.iter().map(|command| Entry::new(command.clone(), Arc::clone(&self.provider))).collect()
+        self.registered
+            .commands
+            .iter()
+            .map(|command| Entry::new(command.clone(), Arc::clone(&self.provider)))
+            .collect()
     }
 
     /// Takes note of what became of it.
@@ -91,8 +95,9 @@ pub fn load(
 ) -> Result<Vec<Arc<Loaded>>, Vec<ConfigError>> {
     let listed = listed(config, service)?;
     let manifests: Vec<Manifest> = listed.iter().map(|plugin| plugin.manifest()).collect();
-    let order = order::resolve(&manifests)
-        .map_err(|message| vec![ConfigError::new(location(config, service, "plugins"), key(service, "plugins"), message)])?;
+    let order = order::resolve(&manifests).map_err(|message| {
+        vec![ConfigError::new(location(config, service, "plugins"), key(service, "plugins"), message)]
+    })?;
     let mut problems = Vec::new();
     let mut loaded = Vec::new();
     let mut plugins: Vec<_> = listed.into_iter().zip(manifests).map(Some).collect();
@@ -125,7 +130,8 @@ fn load_one(
         let path = format!("plugin.{}", manifest.name);
         vec![ConfigError::new(location(config, service, &path), key(service, &path), message)]
     };
-    let registered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| plugin.register(&mut registrar)));
+    let registered =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| plugin.register(&mut registrar)));
     match registered {
         Ok(Ok(())) => {}
         Ok(Err(error)) => return Err(refused(format!("the plugin refuses: {}", error.text()))),
@@ -158,9 +164,12 @@ fn listed(config: &Config, service: &str) -> Result<Vec<Arc<dyn Plugin>>, Vec<Co
             PluginRef::Builtin(name) if name == CORE => {}
             PluginRef::Builtin(name) => match builtin.remove(name) {
                 Some(plugin) => found.push(plugin),
-                None if names.contains(name) => problems.push(problem(format!("plugin '{name}' is listed twice"))),
+                None if names.contains(name) => {
+                    problems.push(problem(format!("plugin '{name}' is listed twice")))
+                }
                 None => {
-                    let unknown = problem(format!("expected the name of a plugin that is built in, found '{name}'"));
+                    let unknown =
+                        problem(format!("expected the name of a plugin that is built in, found '{name}'"));
                     problems.push(unknown.with_nearest(name, names.iter().map(String::as_str)));
                 }
             },

@@ -4,7 +4,9 @@ use jackfield_plugin_api::Manifest;
 /// depends on.
 pub(super) fn resolve(plugins: &[Manifest]) -> Result<Vec<usize>, String> {
     for plugin in plugins {
-        if let Some(missing) = plugin.depends.iter().find(|name| !plugins.iter().any(|other| other.name == **name)) {
+        if let Some(missing) =
+            plugin.depends.iter().find(|name| !plugins.iter().any(|other| other.name == **name))
+        {
             return Err(format!("plugin '{}' depends on '{missing}', which is not listed", plugin.name));
         }
     }
@@ -26,8 +28,12 @@ pub(super) fn resolve(plugins: &[Manifest]) -> Result<Vec<usize>, String> {
 
 /// Follows the dependencies of the plugins that are left until one comes up again.
 fn circle(plugins: &[Manifest], done: &[usize]) -> String {
-    let left: Vec<&Manifest> =
-        plugins.iter().enumerate().filter(|(place, _)| !done.contains(place)).map(|(_, plugin)| plugin).collect();
+    let left: Vec<&Manifest> = plugins
+        .iter()
+        .enumerate()
+        .filter(|(place, _)| !done.contains(place))
+        .map(|(_, plugin)| plugin)
+        .collect();
     let user_of = |name: &str| left.iter().find(|plugin| plugin.depends.iter().any(|on| on == name));
     let mut path: Vec<&str> = left.first().map(|plugin| plugin.name.as_str()).into_iter().collect();
     while let Some(user) = path.last().and_then(|last| user_of(last)) {
@@ -49,7 +55,9 @@ mod tests {
     fn order(plugins: &[(&str, &[&str])]) -> Result<Vec<String>, String> {
         let manifests: Vec<Manifest> = plugins
             .iter()
-            .map(|(name, depends)| depends.iter().fold(Manifest::new(name, "1"), |manifest, on| manifest.depends_on(on)))
+            .map(|(name, depends)| {
+                depends.iter().fold(Manifest::new(name, "1"), |manifest, on| manifest.depends_on(on))
+            })
             .collect();
         let places = resolve(&manifests)?;
         Ok(places.into_iter().map(|place| manifests[place].name.clone()).collect())

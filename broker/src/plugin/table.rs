@@ -11,7 +11,9 @@ pub(super) fn read(config: &Config, service: &str, manifest: &Manifest) -> Resul
     let Some(schema) = &manifest.config_schema else {
         return match given {
             None => Ok(Value::Object(Map::new())),
-            Some(_) => Err(vec![problem(config, service, manifest, "", "this plugin has no table".to_owned())]),
+            Some(_) => {
+                Err(vec![problem(config, service, manifest, "", "this plugin has no table".to_owned())])
+            }
         };
     };
     let table = config.plugin_table(service, &manifest.name, schema);
@@ -25,7 +27,12 @@ pub(super) fn read(config: &Config, service: &str, manifest: &Manifest) -> Resul
 }
 
 /// Without the value that is wrong: it may be a secret.
-fn wrong_value(config: &Config, service: &str, manifest: &Manifest, error: &ValidationError<'_>) -> ConfigError {
+fn wrong_value(
+    config: &Config,
+    service: &str,
+    manifest: &Manifest,
+    error: &ValidationError<'_>,
+) -> ConfigError {
     let path = error.instance_path().to_string();
     let expected = match error.kind() {
         ValidationErrorKind::Required { property } => format!("expected key {property}"),
@@ -41,7 +48,8 @@ fn unknown_keys(
     schema: &Value,
     table: &Value,
 ) -> Vec<ConfigError> {
-    let (Some(properties), Some(table)) = (schema.get("properties").and_then(Value::as_object), table.as_object())
+    let (Some(properties), Some(table)) =
+        (schema.get("properties").and_then(Value::as_object), table.as_object())
     else {
         return Vec::new();
     };
@@ -58,7 +66,13 @@ fn unknown_keys(
 }
 
 /// A problem at a JSON pointer into the table.
-fn problem(config: &Config, service: &str, manifest: &Manifest, pointer: &str, message: String) -> ConfigError {
+fn problem(
+    config: &Config,
+    service: &str,
+    manifest: &Manifest,
+    pointer: &str,
+    message: String,
+) -> ConfigError {
     let path = format!("plugin.{}{}", manifest.name, pointer.replace('/', "."));
     ConfigError::new(location(config, service, &path), key(service, &path), message)
 }

@@ -5,8 +5,8 @@ mod snapshot;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use jackfield_plugin_api::{Action, Command, CommandInfo, CommandKey, Error, Host};
 use jackfield_plugin_api::schema::DataSchema;
+use jackfield_plugin_api::{Action, Command, CommandInfo, CommandKey, Error, Host};
 
 pub use snapshot::{Chain, Snapshot};
 

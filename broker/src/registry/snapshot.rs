@@ -32,7 +32,8 @@ impl Snapshot {
             }
             listed.push(entry);
         }
-        let chains = own.iter().map(|(key, exact)| (key.clone(), Arc::new(chain(key, exact, &own)))).collect();
+        let chains =
+            own.iter().map(|(key, exact)| (key.clone(), Arc::new(chain(key, exact, &own)))).collect();
         listed.sort_by(|a, b| a.key.cmp(&b.key));
         listed.dedup_by(|later, first| later.key == first.key);
         Self { chains, listed }
@@ -53,8 +54,8 @@ impl Snapshot {
 /// The names under which an entry is found.
 fn keys(entry: &Entry) -> impl Iterator<Item = CommandKey> {
     let key = &entry.command.key;
-    let alias = |cmd: &Box<str>| CommandKey { cmd: cmd.clone(), ..key.clone() };
-    std::iter::once(key.clone()).chain(entry.command.aliases.iter().map(alias))
+    let alias = |cmd: &str| CommandKey { cmd: cmd.into(), ..key.clone() };
+    std::iter::once(key.clone()).chain(entry.command.aliases.iter().map(move |cmd| alias(cmd)))
 }
 
 fn chain(

@@ -103,7 +103,9 @@ impl Router {
         let Some(chain) = self.registry.lookup(wanted.class, wanted.subclass, wanted.cmd) else {
             return Routed::Done(Error::unknown_command(&wanted.key()).into());
         };
-        let Some(first) = chain.entries.first() else { return Routed::Done(exhausted(&chain, wanted.key()).into()) };
+        let Some(first) = chain.entries.first() else {
+            return Routed::Done(exhausted(&chain, &wanted.key()).into());
+        };
         let mode = first.command.mode;
         let command = if chain.exact > 0 { Arc::clone(&first.key) } else { Arc::new(wanted.key()) };
         let job = Job { router: Arc::clone(self), chain: Arc::clone(&chain), call: Arc::clone(call) };
@@ -146,7 +148,7 @@ impl Job {
     /// Starts a permitted request with its first handler, which is polled once.
     fn start(self, mode: CallMode, request: Request, turn: Turn, cx: &mut TaskContext<'_>) -> Routed {
         let Some(entry) = self.chain.entries.first().cloned() else {
-            return Routed::Done(exhausted(&self.chain, (*request.command).clone()).into());
+            return Routed::Done(exhausted(&self.chain, &request.command).into());
         };
         let (request, unrecognized) = match check(&entry, request) {
             Ok(checked) => checked,
@@ -182,7 +184,7 @@ impl Job {
 
     async fn run_permitted(self, request: Request, turn: Turn) -> Answered {
         let Some(entry) = self.chain.entries.first() else {
-            return exhausted(&self.chain, (*request.command).clone()).into();
+            return exhausted(&self.chain, &request.command).into();
         };
         let permission = entry.permission(&request.command).into_owned();
         match self.router.authorizers.permit(self.call.caller(), &permission).await {
@@ -211,7 +213,7 @@ impl Job {
                 Err(error) => return Answered { result: Err(error), unrecognized },
             }
         }
-        exhausted(&self.chain, (*request.command).clone()).into()
+        exhausted(&self.chain, &request.command).into()
     }
 
     /// Enters a handler, behind a guard that turns a panic into an error.
@@ -236,8 +238,8 @@ impl Job {
 }
 
 /// The end of a chain whose every handler said *continue*.
-fn exhausted(chain: &Chain, key: CommandKey) -> Error {
-    if chain.exact > 0 { ErrorCode::NotImplemented.into() } else { Error::unknown_command(&key) }
+fn exhausted(chain: &Chain, key: &CommandKey) -> Error {
+    if chain.exact > 0 { ErrorCode::NotImplemented.into() } else { Error::unknown_command(key) }
 }
 
 fn check(entry: &Entry, request: Request) -> Result<(Request, Option<Unrecognized>), Error> {

@@ -99,7 +99,11 @@ impl Link {
     ///
     /// # Errors
     /// When the connection takes no more.
-    pub fn push_answer(&self, limit: usize, write: impl FnOnce(&mut BytesMut, Framing)) -> Result<(), PushError> {
+    pub fn push_answer(
+        &self,
+        limit: usize,
+        write: impl FnOnce(&mut BytesMut, Framing),
+    ) -> Result<(), PushError> {
         let mut bytes = BytesMut::new();
         write(&mut bytes, self.framing);
         self.push(Frame::Answer(Bytes::from(bytes)), limit)

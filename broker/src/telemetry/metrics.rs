@@ -1,8 +1,6 @@
 //! Every metric, in one list.
 
-use metrics::{
-    Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit,
-};
+use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 /// A reason that a counter tells apart.

@@ -19,5 +19,9 @@ pub fn caught_in(plugin: &str, command: &impl std::fmt::Display, panic: &(dyn An
 }
 
 fn message(panic: &(dyn Any + Send)) -> &str {
-    panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied()).unwrap_or("?")
+    panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref().copied())
+        .unwrap_or("?")
 }

@@ -75,7 +75,13 @@ mod tests {
 
     #[test]
     fn the_limit_counts_the_line_without_its_ending() {
-        for (input, fits) in [("12345\n", true), ("12345\r\n", true), ("123456\n", false), ("12345\r", true), ("123456", false)] {
+        for (input, fits) in [
+            ("12345\n", true),
+            ("12345\r\n", true),
+            ("123456\n", false),
+            ("12345\r", true),
+            ("123456", false),
+        ] {
             let mut lines = LineBuffer::default();
             lines.push(input.as_bytes());
             assert_eq!(lines.next_line(5).is_ok(), fits, "{input:?}");

@@ -38,7 +38,10 @@ impl Listener {
     pub async fn bind(url: &ListenUrl) -> Result<Self, BindError> {
         let failed = |source| BindError { url: url.to_string(), source };
         if url.scheme.is_encrypted() {
-            return Err(failed(io::Error::new(io::ErrorKind::Unsupported, "TLS listeners are not supported yet")));
+            return Err(failed(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "TLS listeners are not supported yet",
+            )));
         }
         let socket = TcpListener::bind((url.host.as_str(), url.port)).await.map_err(failed)?;
         let port = socket.local_addr().map_err(failed)?.port();

@@ -1,8 +1,8 @@
 //! Bytes in, messages out: one file per framing behind one [`Decoder`], one [`Channel`] that owns a socket.
 
 mod channel;
-mod listener;
 pub mod lines;
+mod listener;
 mod websocket;
 
 use bytestring::ByteString;

@@ -170,7 +170,7 @@ impl Peer {
     pub(crate) async fn close(self, code: u16, reason: &str) {
         if let Self::Ws(mut socket) = self {
             let frame = CloseFrame { code: CloseCode::from(code), reason: reason.to_owned().into() };
-            socket.close(Some(frame)).await.unwrap();
+            socket.as_mut().close(Some(frame)).await.unwrap();
             while let Some(Ok(_)) = socket.next().await {}
         }
     }

@@ -99,8 +99,12 @@ impl Host for TestHost {
     }
 
     async fn call(&self, request: Request) -> Result<RawJson> {
-        let caller =
-            Caller { connection: 0, service: SERVICE.into(), remote: self.plugin.as_str().into(), who: Who::Plugin };
+        let caller = Caller {
+            connection: 0,
+            service: SERVICE.into(),
+            remote: self.plugin.as_str().into(),
+            who: Who::Plugin,
+        };
         self.world.loaded()?.call(Arc::new(caller), request).await
     }
 
