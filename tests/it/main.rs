@@ -1,0 +1,8 @@
+//! Black-box tests of the broker: the real binary, real sockets, the wire protocol as it is written down.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+#![allow(clippy::indexing_slicing, clippy::string_slice, reason = "tests fail by panicking")]
+#![allow(unreachable_pub, reason = "modules of one test binary")]
+
+mod support;
+
+mod sessions;

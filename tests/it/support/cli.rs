@@ -1,0 +1,85 @@
+//! The command line: one command, run to its end.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use super::within;
+
+/// What a command left behind.
+#[derive(Debug)]
+pub struct Output {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Output {
+    /// Asserts the exit status, showing everything when it is another.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Standard output as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {:?}", self.stdout))
+    }
+}
+
+/// The binary, or the fixture broker, with a clean environment and `directory` to work in.
+pub fn command(fixture: bool, directory: &Path) -> Command {
+    let mut command = Command::new(if fixture { fixture_binary() } else { binary() });
+    for (key, _) in std::env::vars_os() {
+        if key.to_string_lossy().starts_with("JACKFIELD_") {
+            command.env_remove(key);
+        }
+    }
+    command.env_remove("RUST_LOG").env("NO_COLOR", "1").current_dir(directory).kill_on_drop(true);
+    command
+}
+
+/// `jackfield`, to be given arguments; works in `directory`.
+pub fn jackfield_command(directory: &Path, args: &[&str]) -> Command {
+    let mut command = command(false, directory);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs `jackfield ARGS` in `directory` to its end.
+pub async fn jackfield(directory: &Path, args: &[&str]) -> Output {
+    run(jackfield_command(directory, args), "").await
+}
+
+/// The same, with something on standard input.
+pub async fn jackfield_with_input(directory: &Path, args: &[&str], input: &str) -> Output {
+    run(jackfield_command(directory, args), input).await
+}
+
+/// Runs a command to its end.
+pub async fn run(mut command: Command, input: &str) -> Output {
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // A command that does not read its input may be gone already.
+    drop(stdin.write_all(input.as_bytes()).await);
+    drop(stdin);
+    let output = within("the command's end", child.wait_with_output()).await.unwrap();
+    Output {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn binary() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_jackfield"))
+}
+
+fn fixture_binary() -> PathBuf {
+    binary().parent().unwrap().join("examples").join("fixture")
+}
