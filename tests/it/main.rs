@@ -5,4 +5,10 @@
 
 mod support;
 
+mod bad_input;
+mod framing;
+mod lifecycle;
+mod login;
 mod sessions;
+mod slow_consumer;
+mod timers;

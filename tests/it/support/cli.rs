@@ -40,7 +40,7 @@ pub fn command(fixture: bool, directory: &Path) -> Command {
             command.env_remove(key);
         }
     }
-    command.env_remove("RUST_LOG").env("NO_COLOR", "1").current_dir(directory).kill_on_drop(true);
+    command.env_remove("RUST_LOG").current_dir(directory).kill_on_drop(true);
     command
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -10,7 +11,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::wire::{Incoming, Wire};
-use super::{Transport, within};
+use super::{Transport, pause, within};
 
 pub use super::wire::Close;
 
@@ -60,6 +61,11 @@ impl Client {
         self.autorespond = on;
     }
 
+    /// This end's address.
+    pub fn local_address(&self) -> SocketAddr {
+        self.wire.local_address()
+    }
+
     /// Which transport this is.
     pub fn transport(&self) -> Transport {
         match self.wire {
@@ -94,6 +100,11 @@ impl Client {
     /// Writes bytes to the socket, past any framing.
     pub async fn send_raw(&mut self, bytes: &[u8]) {
         within("room to write", self.wire.send_raw(bytes)).await.expect("the connection takes bytes");
+    }
+
+    /// The same; tells whether the connection took them.
+    pub async fn try_send_raw(&mut self, bytes: &[u8]) -> bool {
+        within("room to write", self.wire.send_raw(bytes)).await.is_ok()
     }
 
     /// Ends the sending half of the socket.
@@ -140,15 +151,39 @@ impl Client {
         parse(&self.recv_text().await)
     }
 
+    /// The next message's text, or `None` when the connection ends instead.
+    pub async fn recv_or_end(&mut self) -> Option<String> {
+        if let Some(text) = self.inbox.pop_front() {
+            return Some(text);
+        }
+        match within("a message or the end", self.receive()).await {
+            Incoming::Text(text) => Some(text),
+            Incoming::End(_) => None,
+            Incoming::Pong(payload) => panic!("nobody asked for the pong {payload:?}"),
+        }
+    }
+
     /// The answer to request `tid`. Its acks are kept, see [`Client::acks`].
     pub async fn response(&mut self, tid: impl Into<Value>) -> Value {
         let tid = tid.into();
-        self.take(&format!("the answer to {tid}"), |m| m.get("result").is_some() && m["tid"] == tid).await
+        parse(&self.response_text(tid).await)
+    }
+
+    /// The same, as the text that arrived.
+    pub async fn response_text(&mut self, tid: impl Into<Value>) -> String {
+        let tid = tid.into();
+        self.take_text(&format!("the answer to {tid}"), |m| m.get("result").is_some() && m["tid"] == tid)
+            .await
     }
 
     /// The next event.
     pub async fn next_event(&mut self) -> Value {
         self.take("an event", is_event).await
+    }
+
+    /// The same, as the text that arrived.
+    pub async fn next_event_text(&mut self) -> String {
+        self.take_text("an event", is_event).await
     }
 
     /// The `data` of the next event.
@@ -158,7 +193,12 @@ impl Client {
 
     /// The next request of the broker's that is neither an event nor a ping.
     pub async fn next_request(&mut self) -> Value {
-        self.take("a request", |m| m.get("cmd").is_some() && !is_event(m) && !is_ping(m)).await
+        parse(&self.next_request_text().await)
+    }
+
+    /// The same, as the text that arrived.
+    pub async fn next_request_text(&mut self) -> String {
+        self.take_text("a request", |m| m.get("cmd").is_some() && !is_event(m) && !is_ping(m)).await
     }
 
     /// The broker's next ping; with [`Client::set_autorespond`] off.
@@ -171,7 +211,7 @@ impl Client {
         if !self.acks.is_empty() {
             return self.acks.remove(0);
         }
-        self.take_where("an ack", is_ack).await["ack"].take()
+        envelope(&self.find("an ack", is_ack).await)["ack"].take()
     }
 
     /// The acks that arrived and that nobody asked for yet: their tids, in order.
@@ -198,7 +238,7 @@ impl Client {
     /// Asserts that no event reached this session before now: whatever was queued stands before the answer to a ping.
     pub async fn expect_no_event(&mut self) {
         self.ok("core/core/ping", json!({})).await;
-        let event = self.inbox.iter().find(|text| is_event(&parse(text)));
+        let event = self.inbox.iter().find(|text| is_event(&envelope(text)));
         assert!(event.is_none(), "expected no event, got {event:?}");
     }
 
@@ -244,25 +284,29 @@ impl Client {
     }
 
     async fn take(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        parse(&self.take_text(what, wanted).await)
+    }
+
+    async fn take_text(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> String {
         loop {
-            let message = self.take_where(what, |message| is_ack(message) || wanted(message)).await;
+            let text = self.find(what, |message| is_ack(message) || wanted(message)).await;
+            let mut message = envelope(&text);
             if !is_ack(&message) {
-                return message;
+                return text;
             }
-            self.acks.push(message["ack"].clone());
+            self.acks.push(message["ack"].take());
         }
     }
 
-    async fn take_where(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        if let Some(position) = self.inbox.iter().position(|text| wanted(&parse(text))) {
-            return parse(&self.inbox.remove(position).unwrap());
+    async fn find(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> String {
+        if let Some(position) = self.inbox.iter().position(|text| wanted(&envelope(text))) {
+            return self.inbox.remove(position).unwrap();
         }
         within(what, async {
             loop {
                 let text = self.receive_text().await;
-                let message = parse(&text);
-                if wanted(&message) {
-                    return message;
+                if wanted(&envelope(&text)) {
+                    return text;
                 }
                 self.inbox.push_back(text);
             }
@@ -285,7 +329,7 @@ impl Client {
             if !self.autorespond {
                 return incoming;
             }
-            let message = parse(text);
+            let message = envelope(text);
             if (is_event(&message) || is_ping(&message)) && !message["tid"].is_null() {
                 // The broker may have closed the connection behind it.
                 drop(self.wire.send(&json!({"result": "ok", "tid": message["tid"]}).to_string()).await);
@@ -313,6 +357,20 @@ impl Client {
     /// The code and text of the answer, which must be an error.
     pub async fn err(&mut self, command: &str, data: Value) -> (i64, String) {
         error_of(&self.request(command, data).await)
+    }
+
+    /// Asks again and again until the data of the answer is as wanted; that data.
+    pub async fn until_ok(&mut self, command: &str, data: Value, wanted: impl Fn(&Value) -> bool) -> Value {
+        within(&format!("{command} to answer as wanted"), async {
+            loop {
+                let answer = self.ok(command, data.clone()).await;
+                if wanted(&answer) {
+                    return answer;
+                }
+                pause(5).await;
+            }
+        })
+        .await
     }
 
     /// Logs in as `user`; the session id.
@@ -356,9 +414,17 @@ pub fn error_of(answer: &Value) -> (i64, String) {
 /// The text of a message's top-level field, exactly as it stands there.
 #[track_caller]
 pub fn raw_field(message: &str, field: &str) -> String {
-    let fields: BTreeMap<String, Box<RawValue>> =
-        serde_json::from_str(message).unwrap_or_else(|error| panic!("{error}: {message}"));
-    fields.get(field).unwrap_or_else(|| panic!("no {field} in {message}")).get().into()
+    raw_fields(message).remove(field).unwrap_or_else(|| panic!("no {field} in {message}")).get().into()
+}
+
+fn raw_fields(message: &str) -> BTreeMap<String, Box<RawValue>> {
+    serde_json::from_str(message).unwrap_or_else(|error| panic!("{error}: {message}"))
+}
+
+/// A message without its `data`, which may hold what [`Value`] cannot.
+fn envelope(text: &str) -> Value {
+    let fields = raw_fields(text).into_iter().filter(|(name, _)| name != "data");
+    Value::Object(fields.map(|(name, value)| (name, parse(value.get()))).collect())
 }
 
 /// The message of a request `class/subclass/cmd`.

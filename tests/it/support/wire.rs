@@ -81,6 +81,14 @@ impl Wire {
         }
     }
 
+    /// This end's address.
+    pub fn local_address(&self) -> SocketAddr {
+        match self {
+            Self::Ws(ws) => ws.get_ref().local_addr().unwrap(),
+            Self::Tcp { stream, .. } => stream.local_addr().unwrap(),
+        }
+    }
+
     fn stream(&mut self) -> &mut TcpStream {
         match self {
             Self::Ws(ws) => ws.get_mut(),
