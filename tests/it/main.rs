@@ -6,9 +6,12 @@
 mod support;
 
 mod bad_input;
+mod events;
 mod framing;
 mod lifecycle;
 mod login;
+mod permissions;
+mod registry;
 mod sessions;
 mod slow_consumer;
 mod timers;
