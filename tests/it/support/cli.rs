@@ -51,6 +51,13 @@ pub fn jackfield_command(directory: &Path, args: &[&str]) -> Command {
     command
 }
 
+/// The same with the fixture broker's binary, which has the same command line.
+pub fn fixture_command(directory: &Path, args: &[&str]) -> Command {
+    let mut command = command(true, directory);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
 /// Runs `jackfield ARGS` in `directory` to its end.
 pub async fn jackfield(directory: &Path, args: &[&str]) -> Output {
     run(jackfield_command(directory, args), "").await

@@ -25,9 +25,9 @@ pub mod sources;
 mod transport;
 mod wire;
 
-pub use broker::{ADMIN_PASSWORD, Broker, Options, Service, with_admin};
-pub use cli::{Output, jackfield, jackfield_command, jackfield_with_input, run};
-pub use client::{Client, Close, data_of, error_of, raw_field, request_message};
+pub use broker::{ADMIN_PASSWORD, Broker, Options, with_admin};
+pub use cli::{Output, fixture_command, jackfield, jackfield_command, jackfield_with_input, run};
+pub use client::{Client, error_of, raw_field, request_message};
 pub use halves::{Receiver, Sender, connect_halves};
 pub use metrics::Metrics;
 pub use transport::{Transport, on_both};
