@@ -16,7 +16,7 @@ mod name {
     pub const REQUESTS: &str = "jackfield_requests_total";
     pub const EVENTS_DELIVERED: &str = "jackfield_events_delivered_total";
     pub const EVENTS_DROPPED: &str = "jackfield_events_dropped_total";
-    pub const UNEXPECTED: &str = "jackfield_unexpected_responses_total";
+    pub const UNEXPECTED: &str = "jackfield_bad_input_total";
     pub const FIXTURE_CALLS: &str = "jackfield_plugin_fixture_calls_total";
 }
 
