@@ -281,8 +281,8 @@ impl Service {
         router.authorizers.replace(all().flat_map(|registered| registered.authorizers.clone()).collect());
         sessions.set_observers(all().flat_map(|registered| registered.session_observers.clone()).collect());
         let filters = plugins.iter().flat_map(|plugin| {
-            let named = |filter| NamedFilter { plugin: plugin.manifest.name.as_str().into(), filter };
-            plugin.registered.event_filters.iter().cloned().map(named)
+            let named = |filter| NamedFilter::new(&plugin.manifest.name, Arc::clone(filter));
+            plugin.registered.event_filters.iter().map(named)
         });
         sessions.events.set_filters(sessions.number, filters.collect());
         let sinks: Vec<_> = all().flat_map(|registered| registered.log_sinks.clone()).collect();

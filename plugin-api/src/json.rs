@@ -62,6 +62,12 @@ impl RawJson {
         Self(one_line(raw.get()).into_owned().into())
     }
 
+    /// The same in memory of its own: a value that is kept must not keep the message that it came in.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self(ByteString::from(self.as_str().to_owned()))
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

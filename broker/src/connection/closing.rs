@@ -38,7 +38,7 @@ impl Connection {
             _ => {}
         }
         if let Some(session) = self.link.end() {
-            self.endpoint.sessions.end(session, reason);
+            self.endpoint.sessions.end(&session, reason);
         }
         // Who waits for an answer of this client's gets `session_stop`.
         self.open = super::OpenRequests::default();

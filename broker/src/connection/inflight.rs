@@ -38,7 +38,7 @@ impl InFlight {
         Self {
             endpoint: Arc::clone(endpoint),
             link: Arc::clone(link),
-            caller: Arc::clone(link.caller()),
+            caller: link.caller(),
             tid,
             acked: Mutex::new(None),
             end_session: AtomicBool::new(false),
@@ -106,7 +106,7 @@ impl InFlight {
     pub(super) fn answered(&self, unrecognized: Option<Unrecognized>) {
         let Some(session) = self.link.session() else { return };
         if let Some(unrecognized) = unrecognized {
-            self.endpoint.sessions.notify_unrecognized(session, &unrecognized.command, &unrecognized.fields);
+            self.endpoint.sessions.notify_unrecognized(&session, &unrecognized.command, &unrecognized.fields);
         }
         if self.end_session.load(Ordering::Acquire) {
             // It may have ended already.

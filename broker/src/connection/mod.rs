@@ -257,7 +257,7 @@ impl Drop for Connection {
         let sessions = &self.endpoint.sessions;
         sessions.anonymous.remove(&self.link);
         if let Some(session) = self.link.end() {
-            sessions.end(session, CloseReason::Gone);
+            sessions.end(&session, CloseReason::Gone);
         }
         let reason = match self.link.close_reason() {
             Some(CloseReason::SlowConsumer) => DropReason::SlowConsumer,

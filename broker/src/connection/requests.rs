@@ -91,11 +91,11 @@ impl Connection {
         if is_ping {
             return Ok(());
         }
-        if self.link.session().is_none() && !envelope.is_core("user", "login") {
+        if !self.link.is_session() && !envelope.is_core("user", "login") {
             return Err(ErrorCode::NotAuthenticated.into());
         }
         let limits = &sessions.settings.load().limits;
-        if self.link.session().is_some() && !self.rate.admits(limits.requests_per_second) {
+        if self.link.is_session() && !self.rate.admits(limits.requests_per_second) {
             return Err(ErrorCode::RateLimited.into());
         }
         if self.link.inflight() >= limits.inflight {

@@ -8,7 +8,7 @@ use super::{
     Events,
     filters::Filters,
     index::{Index, Member, Subscribers},
-    merge::merge,
+    merge::Body,
 };
 use crate::{
     codec::{EventFrame, Framing, put_event},
@@ -29,7 +29,7 @@ pub(super) struct Delivery<'a> {
     /// Whether some plugin wants to see each delivery.
     filtered: bool,
     seen: Option<HashSet<u64, RandomState>>,
-    bodies: SmallVec<[(RawJson, RawJson); 1]>,
+    bodies: SmallVec<[(Body, RawJson); 1]>,
     frames: SmallVec<[(Variant, Bytes); 2]>,
     tally: Tally,
 }
@@ -126,7 +126,7 @@ impl<'a> Delivery<'a> {
             let bytes = self.shared(member, service);
             return self.queue(session, bytes);
         };
-        let event = Event { body: merge(&self.event.body, &member.body), ..self.event.clone() };
+        let event = Event { body: member.body.merge(&self.event.body), ..self.event.clone() };
         match filters.delivering(event, &session.info) {
             Some(event) => {
                 let bytes = self.encode(&event, &event.body, self.variant(session, service, None));
@@ -151,7 +151,7 @@ impl<'a> Delivery<'a> {
         let uncached = body.is_none() && !member.body.is_empty();
         let variant = self.variant(&member.session, service, body);
         if uncached {
-            return self.encode(self.event, &merge(&self.event.body, &member.body), variant);
+            return self.encode(self.event, &member.body.merge(&self.event.body), variant);
         }
         if let Some((_, bytes)) = self.frames.iter().find(|(known, _)| *known == variant) {
             return bytes.clone();
@@ -164,14 +164,14 @@ impl<'a> Delivery<'a> {
     }
 
     /// The place of the event's body merged with a subscription's; `None` when there are too many.
-    fn merged(&mut self, subscription: &RawJson) -> Option<usize> {
-        if let Some(place) = self.bodies.iter().position(|(known, _)| known == subscription) {
+    fn merged(&mut self, subscription: &Body) -> Option<usize> {
+        if let Some(place) = self.bodies.iter().position(|(known, _)| known.is_same(subscription)) {
             return Some(place);
         }
         if self.bodies.len() >= MOST_BODIES {
             return None;
         }
-        self.bodies.push((subscription.clone(), merge(&self.event.body, subscription)));
+        self.bodies.push((subscription.clone(), subscription.merge(&self.event.body)));
         Some(self.bodies.len() - 1)
     }
 

@@ -7,10 +7,17 @@ use crate::telemetry::panics;
 
 /// A plugin's filter.
 pub struct NamedFilter {
-    /// The plugin.
-    pub plugin: Box<str>,
-    /// The filter.
-    pub filter: Arc<dyn EventFilter>,
+    plugin: Box<str>,
+    filter: Arc<dyn EventFilter>,
+    delivers: bool,
+}
+
+impl NamedFilter {
+    /// A filter of `plugin`.
+    pub fn new(plugin: &str, filter: Arc<dyn EventFilter>) -> Self {
+        let delivers = catch_unwind(AssertUnwindSafe(|| filter.filters_deliveries())).unwrap_or(false);
+        Self { plugin: plugin.into(), filter, delivers }
+    }
 }
 
 /// The filters of a service, first asked first.
@@ -32,13 +39,13 @@ impl Filters {
 
     /// Whether some filter wants to see each delivery.
     pub(super) fn see_deliveries(&self) -> bool {
-        self.chain.load().iter().any(|named| named.filter.filters_deliveries())
+        self.chain.load().iter().any(|named| named.delivers)
     }
 
     /// What the filters make of an event for one session; `None`: one dropped it.
     pub(super) fn delivering(&self, event: Event, to: &SessionInfo) -> Option<Event> {
         let chain = self.chain.load();
-        let asked = chain.iter().filter(|named| named.filter.filters_deliveries());
+        let asked = chain.iter().filter(|named| named.delivers);
         run(asked, event, |filter, event| filter.delivering(event, to))
     }
 

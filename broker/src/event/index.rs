@@ -9,10 +9,11 @@ use std::{
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use indexmap::IndexMap;
-use jackfield_plugin_api::{RawJson, Topic};
+use jackfield_plugin_api::Topic;
 use parking_lot::RwLock;
 use smallvec::SmallVec;
 
+use super::merge::Body;
 use crate::session::{Session, SubscriptionKey};
 
 const SHARDS: usize = 16;
@@ -37,25 +38,28 @@ pub(super) struct Subscribers(RwLock<Members>);
 
 #[derive(Default)]
 enum Members {
+    /// There is to be one soon.
     #[default]
-    None,
+    Empty,
     /// Most keys are a session's own: no table for one.
     One(u64, Member),
     Many(IndexMap<u64, Member, RandomState>),
+    /// The last has left, and the index lets go of this.
+    Abandoned,
 }
 
 /// One of them.
 #[derive(Clone)]
 pub(super) struct Member {
     pub(super) session: Arc<Session>,
-    pub(super) body: RawJson,
+    pub(super) body: Body,
 }
 
 impl Subscribers {
     /// Calls `each` with every member.
     pub(super) fn each(&self, mut each: impl FnMut(&Member)) {
         match &*self.0.read() {
-            Members::None => {}
+            Members::Empty | Members::Abandoned => {}
             Members::One(_, member) => each(member),
             Members::Many(members) => members.values().for_each(each),
         }
@@ -68,62 +72,78 @@ impl Subscribers {
         members
     }
 
-    fn insert(&self, key: u64, member: Member) {
+    /// Adds a member; gives it back when the last one has left, after which this is found no more.
+    fn insert(&self, key: u64, member: Member) -> Result<(), Member> {
         let mut members = self.0.write();
         *members = match std::mem::take(&mut *members) {
-            Members::None => Members::One(key, member),
+            Members::Empty => Members::One(key, member),
             Members::One(old, _) if old == key => Members::One(key, member),
             Members::One(old, first) => Members::Many([(old, first), (key, member)].into_iter().collect()),
             Members::Many(mut members) => {
                 members.insert(key, member);
                 Members::Many(members)
             }
+            Members::Abandoned => {
+                *members = Members::Abandoned;
+                return Err(member);
+            }
         };
+        Ok(())
     }
 
-    /// Removes a member, and says whether none is left.
+    /// Removes a member, and says whether it was the last.
     fn remove(&self, key: u64) -> bool {
         let mut members = self.0.write();
         match &mut *members {
-            Members::One(only, _) if *only == key => *members = Members::None,
+            Members::One(only, _) if *only == key => *members = Members::Abandoned,
             Members::Many(many) => {
                 many.swap_remove(&key);
                 if many.is_empty() {
-                    *members = Members::None;
+                    *members = Members::Abandoned;
                 }
             }
-            Members::One(..) | Members::None => {}
+            Members::One(..) | Members::Empty | Members::Abandoned => {}
         }
-        matches!(*members, Members::None)
+        matches!(*members, Members::Abandoned)
     }
 }
 
 impl Index {
-    /// Adds a session under a key, or gives it another body there.
-    pub(super) fn insert(&self, key: SubscriptionKey, session: &Arc<Session>, body: RawJson) {
-        let wanted = KeyRef::of(&key);
+    /// Adds a session under a key, or gives it another body there. The shard is not locked while the subscribers
+    /// are: an event may be on its way to many of them.
+    pub(super) fn insert(&self, key: &SubscriptionKey, session: &Arc<Session>, body: Body) {
+        let mut member = Member { session: Arc::clone(session), body };
+        while let Err(refused) = self.subscribers(key).insert(session.key, member) {
+            member = refused;
+            std::thread::yield_now();
+        }
+    }
+
+    /// Those under a key, which is made if it is not there.
+    fn subscribers(&self, key: &SubscriptionKey) -> Arc<Subscribers> {
+        let wanted = KeyRef::of(key);
         let hash = self.hasher.hash_one(wanted);
         let rehash = |slot: &Slot| self.hasher.hash_one(KeyRef::of(&slot.key));
-        let Some(shard) = self.shards.get(shard_of(hash)) else { return };
-        let mut shard = shard.write();
-        let member = Member { session: Arc::clone(session), body };
+        let mut shard = self.shard(hash).write();
         if let Some(slot) = shard.find(hash, |slot| KeyRef::of(&slot.key) == wanted) {
-            return slot.subscribers.insert(session.key, member);
+            return Arc::clone(&slot.subscribers);
         }
         self.count(Shape::of(wanted), |count| count.fetch_add(1, Ordering::Relaxed));
         let subscribers = Arc::new(Subscribers::default());
-        subscribers.insert(session.key, member);
-        shard.insert_unique(hash, Slot { key, subscribers }, rehash);
+        shard.insert_unique(hash, Slot { key: key.clone(), subscribers: Arc::clone(&subscribers) }, rehash);
+        subscribers
     }
 
     /// Removes a session from under a key.
     pub(super) fn remove(&self, key: &SubscriptionKey, session: u64) {
         let wanted = KeyRef::of(key);
+        let Some(subscribers) = self.find(wanted) else { return };
+        if !subscribers.remove(session) {
+            return;
+        }
         let hash = self.hasher.hash_one(wanted);
-        let Some(shard) = self.shards.get(shard_of(hash)) else { return };
-        let mut shard = shard.write();
-        let Ok(slot) = shard.find_entry(hash, |slot| KeyRef::of(&slot.key) == wanted) else { return };
-        if slot.get().subscribers.remove(session) {
+        let mut shard = self.shard(hash).write();
+        if let Ok(slot) = shard.find_entry(hash, |slot| Arc::ptr_eq(&slot.subscribers, &subscribers)) {
             slot.remove();
             self.count(Shape::of(wanted), |count| count.fetch_sub(1, Ordering::Relaxed));
         }
@@ -139,8 +159,13 @@ impl Index {
 
     fn find(&self, key: KeyRef<'_>) -> Option<Arc<Subscribers>> {
         let hash = self.hasher.hash_one(key);
-        let shard = self.shards.get(shard_of(hash))?.read();
+        let shard = self.shard(hash).read();
         shard.find(hash, |slot| KeyRef::of(&slot.key) == key).map(|slot| Arc::clone(&slot.subscribers))
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "the place is a remainder of the number of shards")]
+    fn shard(&self, hash: u64) -> &RwLock<HashTable<Slot>> {
+        &self.shards[(hash >> 60) as usize % SHARDS]
     }
 
     fn is_used(&self, shape: Shape) -> bool {
@@ -152,10 +177,6 @@ impl Index {
             change(count);
         }
     }
-}
-
-fn shard_of(hash: u64) -> usize {
-    (hash >> 60) as usize % SHARDS
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,23 +1,50 @@
+use std::sync::Arc;
+
 use jackfield_plugin_api::{RawJson, RawObject};
 
-/// The body of an event for a subscription with a body of its own (protocol §5): two objects are merged at the top
-/// level, the event's keys winning; an empty event body gives way; else the event's stands.
-pub(super) fn merge(event: &RawJson, subscription: &RawJson) -> RawJson {
-    if event.is_empty() {
-        return subscription.clone();
+/// The body of a subscription, taken apart once.
+#[derive(Clone)]
+pub(super) struct Body(Option<Arc<Parsed>>);
+
+struct Parsed {
+    json: RawJson,
+    object: Option<RawObject>,
+}
+
+impl Body {
+    pub(super) fn new(json: &RawJson) -> Self {
+        let parsed = || Parsed { json: json.clone(), object: RawObject::parse(json).ok() };
+        Self((!json.is_empty()).then(|| Arc::new(parsed())))
     }
-    if subscription.is_empty() {
-        return event.clone();
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_none()
     }
-    let (Ok(mut merged), Ok(below)) = (RawObject::parse(event), RawObject::parse(subscription)) else {
-        return event.clone();
-    };
-    for (key, value) in below.iter() {
-        if merged.get(key).is_none() {
-            merged.insert(key, value.clone());
+
+    /// Whether this says the same as another.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other) || one.json == other.json,
+            (one, other) => one.is_none() && other.is_none(),
         }
     }
-    merged.to_json()
+
+    /// An event's body for this subscription (protocol §5): two objects are merged at the top level, the event's
+    /// keys winning; an empty event body gives way; else the event's stands.
+    pub(super) fn merge(&self, event: &RawJson) -> RawJson {
+        let Some(own) = &self.0 else { return event.clone() };
+        if event.is_empty() {
+            return own.json.clone();
+        }
+        let Some(below) = own.object.as_ref().filter(|_| event.is_object()) else { return event.clone() };
+        let Ok(mut merged) = RawObject::parse(event) else { return event.clone() };
+        for (key, value) in below.iter() {
+            if merged.get(key).is_none() {
+                merged.insert(key, value.clone());
+            }
+        }
+        merged.to_json()
+    }
 }
 
 #[cfg(test)]
@@ -42,7 +69,7 @@ mod tests {
             (r#"{"a":1e999}"#, r#"{"a":2,"b":1.0}"#, r#"{"a":1e999,"b":1.0}"#),
             ("[]", r#"{"a":1}"#, "[]"),
         ] {
-            assert_eq!(merge(&json(event), &json(subscription)).as_str(), merged, "{event} {subscription}");
+            assert_eq!(Body::new(&json(subscription)).merge(&json(event)).as_str(), merged, "{event} {subscription}");
         }
     }
 
@@ -62,7 +89,7 @@ mod tests {
             let mut expected = subscription.clone();
             expected.extend(event.clone());
             let text = |map: Map<String, Value>| json(&Value::Object(map).to_string());
-            let merged = merge(&text(event), &text(subscription));
+            let merged = Body::new(&text(subscription)).merge(&text(event));
             prop_assert_eq!(merged.parse::<Value>().unwrap(), Value::Object(expected));
         }
     }

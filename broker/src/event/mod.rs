@@ -5,9 +5,12 @@ mod filters;
 mod index;
 mod merge;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    cell::Cell,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -22,10 +25,17 @@ use crate::{
 };
 use deliver::Delivery;
 use filters::Filters;
+use merge::Body;
 use index::Index;
 
 pub use deliver::sender;
 pub use filters::NamedFilter;
+
+/// The longest body of a subscription, in bytes. It is merged into every event by whoever fires that, and kept.
+const LARGEST_BODY: usize = 16 << 10;
+
+/// How many events may be fired by filters of an event, and by filters of those.
+const DEEPEST: usize = 16;
 
 /// How many subscriptions a session gets at login.
 const AUTOMATIC: usize = 2;
@@ -70,6 +80,7 @@ impl Events {
             return Err(Error::invalid_value("class"));
         }
         let target = self.resolve(&event.service, service)?;
+        let Some(_depth) = Depth::enter() else { return Err(ErrorCode::InvalidOperation.into()) };
         self.metrics.events_published.increment(1);
         let event = match self.filters.get(usize::from(service)) {
             Some(filters) => filters.fired(event),
@@ -127,15 +138,19 @@ impl Events {
 
     fn add(&self, session: &Arc<Session>, subscription: Subscription, most: usize) -> Result<(), Error> {
         let key = self.key(session, &subscription.topic, &subscription.service)?;
+        let body = subscription.body.detached();
         let mut own = session.subscriptions.lock();
         let Some(own) = own.as_mut() else { return Err(ErrorCode::SessionNotFound.into()) };
         if own.len() >= most && !own.contains_key(&key) {
             return Err(Error::about(ErrorCode::LimitExceeded, "subscriptions_per_session"));
         }
-        if own.insert(key.clone(), subscription.body.clone()).is_none() {
+        if body.len() > LARGEST_BODY {
+            return Err(Error::about(ErrorCode::LimitExceeded, "body of a subscription"));
+        }
+        if own.insert(key.clone(), body.clone()).is_none() {
             self.metrics.subscriptions.increment(1.0);
         }
-        self.index.insert(key, session, subscription.body);
+        self.index.insert(&key, session, Body::new(&body));
         Ok(())
     }
 
@@ -204,5 +219,28 @@ impl Events {
 
     fn service_name(&self, service: u16) -> Option<&str> {
         self.services.get(usize::from(service)).map(|name| &**name)
+    }
+}
+
+/// Counts how deep a thread is in events that fire events.
+struct Depth;
+
+thread_local! {
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
+impl Depth {
+    fn enter() -> Option<Self> {
+        let depth = DEPTH.get();
+        (depth < DEEPEST).then(|| {
+            DEPTH.set(depth + 1);
+            Self
+        })
+    }
+}
+
+impl Drop for Depth {
+    fn drop(&mut self) {
+        DEPTH.set(DEPTH.get() - 1);
     }
 }

@@ -30,13 +30,13 @@ impl Sessions {
     /// # Errors
     /// The refusal. Where it costs the connection too, that is closed once it is answered.
     pub async fn login(&self, link: &Arc<Link>, login: Login) -> Result<RawObject, Error> {
-        if link.session().is_some() {
+        if link.is_session() {
             return Err(ErrorCode::AlreadyAuthenticated.into());
         }
         let wish = login.session_id.as_deref().map(SessionId::new).transpose();
         let wish =
             wish.inspect_err(|_| link.close(CloseReason::Authentication(ErrorCode::InvalidSessionId)))?;
-        match self.authenticators.judge(&login, link.caller()).await {
+        match self.authenticators.judge(&login, &link.caller()).await {
             LoginOutcome::Accepted(accepted) => self.begin(link, login, wish, &accepted),
             LoginOutcome::WithoutUser => Err(Error::missing_field("user")),
             LoginOutcome::Rejected(error) => Err(self.reject(link, error).await),
@@ -130,7 +130,7 @@ impl Sessions {
             events: login.events,
             identify: login.identify,
             service: self.number,
-            expires: accepted.expires.map(deadline),
+            expires: accepted.expires.and_then(deadline),
             link: Arc::clone(link),
             subscriptions: Mutex::new(Some(indexmap::IndexMap::default())),
         }
@@ -152,6 +152,7 @@ impl Sessions {
     }
 }
 
-fn deadline(expires: SystemTime) -> Instant {
-    Instant::now() + expires.duration_since(SystemTime::now()).unwrap_or_default()
+/// `None` for a time so far ahead that no clock reaches it.
+fn deadline(expires: SystemTime) -> Option<Instant> {
+    Instant::now().checked_add(expires.duration_since(SystemTime::now()).unwrap_or_default())
 }

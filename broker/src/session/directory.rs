@@ -2,6 +2,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+use indexmap::IndexSet;
 use jackfield_plugin_api::{ErrorCode, SessionId, UserId};
 use parking_lot::{Mutex, RwLock};
 
@@ -16,7 +17,7 @@ pub struct Directory {
 #[derive(Default)]
 struct Tables {
     sessions: HashMap<SessionId, Arc<Session>, RandomState>,
-    users: HashMap<UserId, Vec<SessionId>, RandomState>,
+    users: HashMap<UserId, IndexSet<SessionId, RandomState>, RandomState>,
 }
 
 impl Directory {
@@ -34,7 +35,7 @@ impl Directory {
         if per_user > 0 && of_user.len() >= per_user {
             return Err(ErrorCode::LimitExceeded);
         }
-        of_user.push(id.clone());
+        of_user.insert(id.clone());
         tables.sessions.insert(id.clone(), Arc::clone(session));
         Ok(())
     }
@@ -48,7 +49,7 @@ impl Directory {
         }
         tables.sessions.remove(id);
         if let Some(of_user) = tables.users.get_mut(user) {
-            of_user.retain(|listed| listed != id);
+            of_user.swap_remove(id);
             if of_user.is_empty() {
                 tables.users.remove(user);
             }
@@ -61,16 +62,16 @@ impl Directory {
         self.tables.read().sessions.get(id).cloned()
     }
 
-    /// One user's sessions, oldest first.
+    /// One user's sessions.
     pub fn of_user(&self, user: &str) -> Vec<Arc<Session>> {
         let tables = self.tables.read();
-        let ids = tables.users.get(user).map(Vec::as_slice).unwrap_or_default();
-        ids.iter().filter_map(|id| tables.sessions.get(id).cloned()).collect()
+        let ids = tables.users.get(user).into_iter().flatten();
+        ids.filter_map(|id| tables.sessions.get(id).cloned()).collect()
     }
 
-    /// All users with their sessions, oldest first.
+    /// All users with their sessions.
     pub fn users(&self) -> BTreeMap<UserId, Vec<SessionId>> {
-        self.tables.read().users.iter().map(|(user, ids)| (user.clone(), ids.clone())).collect()
+        self.tables.read().users.iter().map(|(user, ids)| (user.clone(), ids.iter().cloned().collect())).collect()
     }
 
     /// Every session.

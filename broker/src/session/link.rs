@@ -3,6 +3,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence},
 };
 
+use arc_swap::ArcSwapOption;
 use bytes::{Bytes, BytesMut};
 use jackfield_plugin_api::{Caller, Who};
 
@@ -19,12 +20,15 @@ pub struct Link {
     pub outbound: Outbound,
     /// How many of its requests have a handler that had to wait.
     pub inflight: AtomicUsize,
+    /// How many bytes of data those requests brought.
+    pub inflight_bytes: AtomicUsize,
     /// How many logins were rejected on it.
     pub rejections: AtomicU32,
     /// Held by the request that runs, of those that must run one after the other.
     pub turn: Arc<tokio::sync::Mutex<()>>,
     anonymous: Arc<Caller>,
-    session: OnceLock<Arc<Session>>,
+    /// Emptied when the connection ends, for the session holds on to the connection too.
+    session: ArcSwapOption<Session>,
     close: OnceLock<CloseReason>,
     ended: AtomicBool,
 }
@@ -37,38 +41,50 @@ impl Link {
             framing,
             outbound: Outbound::new(),
             inflight: AtomicUsize::new(0),
+            inflight_bytes: AtomicUsize::new(0),
             rejections: AtomicU32::new(0),
             turn: Arc::default(),
             anonymous: Arc::new(Caller { connection: id, service, remote, who: Who::Anonymous }),
-            session: OnceLock::new(),
+            session: ArcSwapOption::empty(),
             close: OnceLock::new(),
             ended: AtomicBool::new(false),
         }
     }
 
     /// Who requests on this connection come from.
-    pub fn caller(&self) -> &Arc<Caller> {
-        self.session.get().map_or(&self.anonymous, |session| &session.caller)
+    pub fn caller(&self) -> Arc<Caller> {
+        let session = self.session.load();
+        Arc::clone(session.as_ref().map_or(&self.anonymous, |session| &session.caller))
     }
 
     /// The session, after login.
-    pub fn session(&self) -> Option<&Arc<Session>> {
-        self.session.get()
+    pub fn session(&self) -> Option<Arc<Session>> {
+        self.session.load_full()
+    }
+
+    /// Whether the connection has logged in.
+    pub fn is_session(&self) -> bool {
+        self.session.load().is_some()
     }
 
     /// Makes the connection a session. `false` when it is one, or has ended.
     pub fn set_session(&self, session: Arc<Session>) -> bool {
-        let set = self.session.set(session).is_ok();
+        let before = self.session.compare_and_swap(&None::<Arc<Session>>, Some(session));
         // Either this sees that the connection has ended, or who ends it sees the session.
         fence(Ordering::SeqCst);
-        set && !self.ended.load(Ordering::Relaxed)
+        before.is_none() && !self.has_ended()
     }
 
     /// Takes note that the connection has ended, and gives its session.
-    pub fn end(&self) -> Option<&Arc<Session>> {
+    pub fn end(&self) -> Option<Arc<Session>> {
         self.ended.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        self.session.get()
+        self.session.swap(None)
+    }
+
+    /// Whether the connection has ended.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
     }
 
     /// Has the connection's task close it, unless somebody already did.

@@ -89,8 +89,9 @@ impl Outbound {
         if queue.closed {
             return Err(PushError::Closed);
         }
-        let queued = self.bytes.fetch_add(size, Ordering::Relaxed) + size;
-        if queued > limit {
+        let before = self.bytes.fetch_add(size, Ordering::Relaxed);
+        // A single message may be larger than the limit: that is no sign of a client that does not read.
+        if before > 0 && before + size > limit {
             self.bytes.fetch_sub(size, Ordering::Relaxed);
             queue.closed = true;
             drop(queue);
