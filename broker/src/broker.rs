@@ -27,8 +27,9 @@ use crate::{
     transport::Listener,
 };
 
-/// What part of `timeouts.drain` the requests under way get; the rest is for writing queues out.
-const DRAIN_REQUESTS: f64 = 0.7;
+/// What is left of `timeouts.drain`, a fifth at most, when the requests under way have had their time: queues are
+/// written out in it.
+const DRAIN_RESERVE: Duration = Duration::from_millis(500);
 
 /// A running broker.
 ///
@@ -47,6 +48,8 @@ pub struct Broker {
     runtime: Arc<Runtime>,
     addresses: Addresses,
     admin: Option<AdminServer>,
+    /// What cannot change while it runs is as it stands here.
+    started_with: Arc<Config>,
 }
 
 /// Where a broker listens.
@@ -128,7 +131,7 @@ impl Broker {
             addresses.services.insert(service.name().to_owned(), urls);
             listeners.into_iter().for_each(|listener| service.accept(listener));
         }
-        Ok(Self { services, runtime, addresses, admin })
+        Ok(Self { services, runtime, addresses, admin, started_with: config })
     }
 
     /// Where it listens.
@@ -148,9 +151,11 @@ impl Broker {
         }
         for (service, prepared) in prepared {
             service.commit(prepared);
+            service.announce(&config);
         }
-        let before = self.runtime.shared.settings.swap(Arc::new(config.clone()));
-        Ok(needs_restart(&before, &config))
+        let notes = needs_restart(&self.started_with, &config);
+        self.runtime.shared.settings.store(Arc::new(config));
+        Ok(notes)
     }
 
     /// Stops: nothing new is accepted, every session is told, requests under way finish, queues are written out.
@@ -162,11 +167,14 @@ impl Broker {
         self.runtime.shared.draining.store(true, Ordering::Release);
         self.services.iter().for_each(|service| service.tell_stopping());
         self.runtime.handlers.close();
-        if timeout_at(started + drain.mul_f64(DRAIN_REQUESTS), self.runtime.handlers.wait()).await.is_err() {
+        let requests = started + drain.saturating_sub(DRAIN_RESERVE.min(drain / 5));
+        if timeout_at(requests, self.runtime.handlers.wait()).await.is_err() {
             tracing::warn!(
                 pending = self.runtime.handlers.len(),
                 "requests under way did not finish in time"
             );
+            self.runtime.stop_handlers.cancel();
+            self.runtime.handlers.wait().await;
         }
         self.services.iter().for_each(|service| {
             service.stop_services();
@@ -229,9 +237,11 @@ fn runtime(config: Config) -> Arc<Runtime> {
         stores,
         tasks: TaskTracker::new(),
         handlers: TaskTracker::new(),
+        stop_handlers: CancellationToken::new(),
         services: TaskTracker::new(),
         stop_accepting: CancellationToken::new(),
         connections: AtomicUsize::new(0),
+        refusals: AtomicUsize::new(0),
         last_connection: AtomicU64::new(0),
     })
 }

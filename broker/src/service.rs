@@ -2,14 +2,16 @@
 
 use std::{
     io,
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
+use futures_util::FutureExt;
 use jackfield_plugin_api::{
     Authenticator, Error, ErrorCode, Host, RawJson, Result, Service as PluginService, Topic, UserId,
 };
@@ -29,11 +31,21 @@ use crate::{
     plugin::{self, Loaded},
     registry::{Registry, Snapshot},
     router::Router,
+    telemetry::panics,
     transport::{Listener, Stream, WebSocket},
 };
 
 /// After an error of `accept`, such as too many open files, the listener waits this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// For how long a plugin's services may take to end before those of the one in its place are started.
+const SERVICE_STOP: Duration = Duration::from_secs(5);
+
+/// A connection over the limit has so long for its handshake, which it needs to be told so.
+const REFUSAL: Duration = Duration::from_secs(2);
+
+/// So many connections over the limit are told; more are dropped without a word.
+const MOST_REFUSALS: usize = 256;
 
 /// What all services of a process share.
 pub(crate) struct Runtime {
@@ -43,11 +55,15 @@ pub(crate) struct Runtime {
     pub(crate) tasks: TaskTracker,
     /// Handlers that had to wait.
     pub(crate) handlers: TaskTracker,
+    /// Set when those that still wait are to be ended.
+    pub(crate) stop_handlers: CancellationToken,
     /// Plugins' services.
     pub(crate) services: TaskTracker,
     /// Set when nothing is to be accepted any more.
     pub(crate) stop_accepting: CancellationToken,
     pub(crate) connections: AtomicUsize,
+    /// Connections over the limit that are being told so.
+    pub(crate) refusals: AtomicUsize,
     pub(crate) last_connection: AtomicU64,
 }
 
@@ -60,6 +76,7 @@ pub(crate) struct Service {
     plugins: Mutex<Vec<Arc<Loaded>>>,
     /// The password that was made at start, where none is configured.
     generated_password: SecretString,
+    password_printed: AtomicBool,
 }
 
 /// A configuration of a service that is ready to be put in force.
@@ -92,10 +109,16 @@ impl Service {
         });
         let service = Self {
             runtime: Arc::clone(runtime),
-            endpoint: Arc::new(Endpoint { router, sessions, handlers: runtime.handlers.clone() }),
+            endpoint: Arc::new(Endpoint {
+                router,
+                sessions,
+                handlers: runtime.handlers.clone(),
+                stop_handlers: runtime.stop_handlers.clone(),
+            }),
             facilities,
             plugins: Mutex::default(),
             generated_password: uuid::Uuid::new_v4().simple().to_string().into(),
+            password_printed: AtomicBool::new(false),
             name,
         };
         let prepared = service.prepare(config)?;
@@ -108,19 +131,22 @@ impl Service {
         &self.name
     }
 
-    /// Prints the administrator's password where none is configured, and warns of what is odd.
+    /// Prints the administrator's password when it comes into force without having been configured, and warns of
+    /// what is odd.
     pub(crate) fn announce(&self, config: &Config) {
-        let Some(own) = config.services.get(&*self.name) else { return };
-        if own.admin_password.is_none() {
-            use secrecy::ExposeSecret;
+        use secrecy::ExposeSecret;
+        let unset = config.services.get(&*self.name).is_some_and(|own| own.admin_password.is_none());
+        if unset && !self.password_printed.swap(true, Ordering::Relaxed) {
             let password = self.generated_password.expose_secret();
+            let of =
+                if config.services.len() > 1 { format!(" (service {})", self.name) } else { String::new() };
             // interface.md: on stderr, and nowhere else.
             #[expect(
                 clippy::print_stderr,
                 reason = "a secret for the operator's eyes does not belong in the log"
             )]
             {
-                eprintln!("administrator password (generated): {password}");
+                eprintln!("administrator password (generated): {password}{of}");
             }
         }
         for warning in self.warnings() {
@@ -152,7 +178,7 @@ impl Service {
         // Set once, here.
         self.facilities.connect.set(Box::new(connector)).ok();
         for plugin in self.plugins.lock().iter() {
-            self.start_services(plugin);
+            start_services(&self.runtime, &self.endpoint.sessions, plugin);
         }
     }
 
@@ -181,8 +207,13 @@ impl Service {
         let accepted = Instant::now();
         let place = Place::take(&self.runtime);
         let endpoint = Arc::clone(&self.endpoint);
-        let stop = self.runtime.stop_accepting.clone();
-        let deadline = accepted + self.runtime.shared.settings.load().timeouts.login;
+        let runtime = Arc::clone(&self.runtime);
+        let stop = runtime.stop_accepting.clone();
+        let deadline = match &place {
+            Ok(_) => accepted + self.runtime.shared.settings.load().timeouts.login,
+            Err(over) if *over >= MOST_REFUSALS => return,
+            Err(_) => accepted + REFUSAL,
+        };
         self.runtime.tasks.spawn(async move {
             let handshake = tokio::time::timeout_at(deadline, Listener::handshake(&url, socket));
             let Some(handshake) = stop.run_until_cancelled(handshake).await else { return };
@@ -194,7 +225,11 @@ impl Service {
                 Ok(place) => {
                     place.serve(endpoint, connection.stream, connection.framing, remote, accepted).await
                 }
-                Err(_) => refuse(connection.stream, connection.framing).await,
+                Err(_) => {
+                    runtime.refusals.fetch_add(1, Ordering::Relaxed);
+                    refuse(connection.stream, connection.framing).await;
+                    runtime.refusals.fetch_sub(1, Ordering::Relaxed);
+                }
             }
         });
     }
@@ -218,12 +253,35 @@ impl Service {
         let after = self.plugins.lock().clone();
         let missing_in =
             |list: &[Arc<Loaded>], plugin: &Arc<Loaded>| !list.iter().any(|other| Arc::ptr_eq(other, plugin));
-        for gone in before.iter().filter(|plugin| missing_in(&after, plugin)) {
-            gone.stop.request();
+        let gone: Vec<_> = before.iter().filter(|plugin| missing_in(&after, plugin)).cloned().collect();
+        let new: Vec<_> = after.iter().filter(|plugin| missing_in(&before, plugin)).cloned().collect();
+        for plugin in &gone {
+            plugin.stop.request();
+            self.tell_of_plugin("unloaded", plugin);
         }
-        for new in after.iter().filter(|plugin| missing_in(&before, plugin)) {
-            self.start_services(new);
+        for plugin in &new {
+            self.tell_of_plugin("loaded", plugin);
         }
+        let runtime = Arc::clone(&self.runtime);
+        let sessions = Arc::clone(&self.endpoint.sessions);
+        self.runtime.services.spawn(async move {
+            // A new service may want the port of the old one.
+            for plugin in &gone {
+                plugin.running.close();
+                tokio::time::timeout(SERVICE_STOP, plugin.running.wait()).await.ok();
+            }
+            for plugin in &new {
+                start_services(&runtime, &sessions, plugin);
+            }
+        });
+    }
+
+    fn tell_of_plugin(&self, what: &'static str, plugin: &Loaded) {
+        let body = serde_json::json!({ "version": plugin.manifest.version });
+        let body = RawJson::from_value(&body).unwrap_or_default();
+        self.endpoint
+            .sessions
+            .notify(Topic::new("core", "plugin", what, plugin.manifest.name.as_str()), body);
     }
 
     /// Ends the plugins' services.
@@ -255,7 +313,13 @@ impl Service {
 
     /// Lets go of the plugins, which hold on to the service themselves.
     pub(crate) fn unload(&self) {
-        self.endpoint.router.registry.replace(Snapshot::default());
+        let (router, sessions) = (&self.endpoint.router, &self.endpoint.sessions);
+        router.registry.replace(Snapshot::default());
+        router.authorizers.replace(Vec::new());
+        sessions.authenticators.replace(Vec::new());
+        sessions.set_observers(Vec::new());
+        sessions.events.set_filters(sessions.number, Vec::new());
+        self.facilities.log_sinks.store(Arc::default());
         self.facilities.plugins.store(Arc::default());
         self.plugins.lock().clear();
     }
@@ -306,29 +370,27 @@ impl Service {
         let password = own.admin_password.clone().unwrap_or_else(|| self.generated_password.clone());
         Ok(Arc::new(Administrator::new(user, password)))
     }
+}
 
-    fn start_services(&self, plugin: &Arc<Loaded>) {
-        for service in &plugin.registered.services {
-            self.runtime.services.spawn(run_service(Arc::clone(service), Arc::clone(plugin)));
-        }
+fn start_services(runtime: &Runtime, sessions: &Arc<Sessions>, plugin: &Arc<Loaded>) {
+    for service in &plugin.registered.services {
+        let run = run_service(Arc::clone(service), Arc::clone(plugin), Arc::clone(sessions));
+        runtime.services.spawn(plugin.running.track_future(run));
     }
 }
 
-async fn run_service(service: Arc<dyn PluginService>, plugin: Arc<Loaded>) {
-    use futures_util::FutureExt;
+async fn run_service(service: Arc<dyn PluginService>, plugin: Arc<Loaded>, sessions: Arc<Sessions>) {
     let (name, host) = (&plugin.manifest.name, Arc::clone(&plugin.provider.host));
-    let run = std::panic::AssertUnwindSafe(service.run(host, plugin.stop.clone())).catch_unwind();
-    match run.await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            plugin.set_state("failed");
-            tracing::error!(plugin = name, %error, "a plugin's service failed");
-        }
-        Err(panic) => {
-            plugin.set_state("failed");
-            crate::telemetry::panics::caught_in(name, &"service", &*panic);
-        }
-    }
+    let run = AssertUnwindSafe(service.run(host, plugin.stop.clone())).catch_unwind();
+    let error = match run.await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error,
+        Err(panic) => panics::caught_in(name, &"service", &*panic),
+    };
+    plugin.set_state("failed");
+    tracing::error!(plugin = name, %error, "a plugin's service failed");
+    let body = RawJson::from_value(&serde_json::json!({ "error": error.text() })).unwrap_or_default();
+    sessions.notify(Topic::new("core", "plugin", "failed", name.as_str()), body);
 }
 
 fn service_config<'a>(config: &'a Config, name: &str) -> Result<&'a ServiceConfig, Vec<ConfigError>> {
@@ -348,13 +410,15 @@ struct Place {
 }
 
 impl Place {
-    fn take(runtime: &Arc<Runtime>) -> Result<Self, ErrorCode> {
+    /// Takes a place, or says how many there are over the limit.
+    fn take(runtime: &Arc<Runtime>) -> Result<Self, usize> {
         let metrics = &runtime.shared.metrics;
         let limit = runtime.shared.settings.load().limits.connections;
         let place = Self { runtime: Arc::clone(runtime) };
-        if runtime.connections.fetch_add(1, Ordering::AcqRel) >= limit {
+        let before = runtime.connections.fetch_add(1, Ordering::AcqRel);
+        if before >= limit {
             metrics.connections_refused.increment(1);
-            return Err(ErrorCode::LimitExceeded);
+            return Err(runtime.refusals.load(Ordering::Relaxed));
         }
         metrics.connections_accepted.increment(1);
         Ok(place)
@@ -410,7 +474,8 @@ impl Connect for Connector {
         if self.endpoint.sessions.is_draining() {
             return Err(ErrorCode::ShuttingDown.into());
         }
-        let place = Place::take(&self.runtime).map_err(|code| Error::about(code, "connections"))?;
+        let place = Place::take(&self.runtime);
+        let place = place.map_err(|_| Error::about(ErrorCode::LimitExceeded, "connections"))?;
         let served = place.serve(Arc::clone(&self.endpoint), stream, Framing::Line, remote, Instant::now());
         self.runtime.tasks.spawn(served);
         Ok(())

@@ -5,7 +5,10 @@ use std::{borrow::Cow, error::Error as StdError, fmt, sync::Arc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{json::RawJson, message::CommandKey};
+use crate::{
+    json::{RawJson, RawObject},
+    message::CommandKey,
+};
 
 /// What a plugin's functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -120,13 +123,9 @@ impl Error {
     /// An error as somebody else answered it, every field kept as it was written. `None` where `data` is no
     /// object with an integer `code` and a string `error`.
     pub fn verbatim(data: RawJson) -> Option<Self> {
-        #[derive(serde::Deserialize)]
-        struct Wire {
-            code: i64,
-            error: String,
-        }
-        let wire: Wire = data.parse().ok()?;
-        let mut error = Self::from_parts(wire.code, Cow::Owned(wire.error));
+        let fields = RawObject::parse(&data).ok()?;
+        let text: String = fields.get("error")?.parse().ok()?;
+        let mut error = Self::from_parts(fields.get("code")?.parse().ok()?, Cow::Owned(text));
         error.0.verbatim = Some(data);
         Some(error)
     }

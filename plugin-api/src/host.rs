@@ -15,7 +15,7 @@ use crate::{
     log::LogRecord,
     message::{CommandKey, Request},
     permission::Action,
-    session::{Caller, SessionId, SessionInfo, UserId},
+    session::{Caller, SessionId, SessionInfo, SessionRef, UserId},
     store::Store,
     virtual_session::VirtualSession,
 };
@@ -48,19 +48,19 @@ pub trait Host: Send + Sync + 'static {
     ///
     /// # Errors
     /// `session_not_found`, `service_not_found`, `limit_exceeded`.
-    fn subscribe(&self, session: &SessionId, subscription: Subscription) -> Result<()>;
+    fn subscribe(&self, session: SessionRef<'_>, subscription: Subscription) -> Result<()>;
 
     /// Ends a subscription; one that is not there is no error.
     ///
     /// # Errors
     /// `session_not_found`, `service_not_found`.
-    fn unsubscribe(&self, session: &SessionId, topic: &Topic, service: &ServiceScope) -> Result<()>;
+    fn unsubscribe(&self, session: SessionRef<'_>, topic: &Topic, service: &ServiceScope) -> Result<()>;
 
     /// A session's subscriptions, in the order in which they were made.
     ///
     /// # Errors
     /// `session_not_found`.
-    fn subscriptions(&self, session: &SessionId) -> Result<Vec<Subscription>>;
+    fn subscriptions(&self, session: SessionRef<'_>) -> Result<Vec<Subscription>>;
 
     /// Sends a request to a session, under a `tid` of the broker's, and waits for its answer.
     ///

@@ -102,7 +102,7 @@ pub use plugin::{Builtin, Manifest, Plugin, Registered, Registrar};
 pub use service::{Service, Shutdown};
 pub use session::{
     Caller, EventMode, Identity, SessionChange, SessionChangeKind, SessionId, SessionInfo, SessionObserver,
-    UserId, Who,
+    SessionRef, UserId, Who,
 };
 pub use store::Store;
 pub use virtual_session::VirtualSession;

@@ -96,6 +96,15 @@ pub enum ActionKind {
 impl ActionKind {
     const ALL: [Self; 5] = [Self::Command, Self::Subscribe, Self::Publish, Self::Register, Self::Service];
 
+    /// How many levels its paths have.
+    pub const fn levels(self) -> usize {
+        match self {
+            Self::Command | Self::Register => 3,
+            Self::Subscribe | Self::Publish => 4,
+            Self::Service => 1,
+        }
+    }
+
     /// The word before the colon.
     pub const fn name(self) -> &'static str {
         match self {
@@ -165,7 +174,8 @@ impl FromStr for Permission {
         if all_below {
             levels.pop();
         }
-        if path.is_empty() || levels.iter().any(|level| level.contains("**")) {
+        let count_fits = if all_below { levels.len() < kind.levels() } else { levels.len() == kind.levels() };
+        if !count_fits || levels.iter().any(|level| level.contains("**")) {
             return Err(invalid());
         }
         Ok(Self { kind, levels: levels.into_iter().map(Glob::new).collect(), all_below })
@@ -188,8 +198,9 @@ impl fmt::Display for InvalidPermission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "'{}' is no permission: expected command:, subscribe:, publish:, register: or service:, then a path \
-             whose levels may hold '*', with '**' at its end only",
+            "'{}' is no permission: expected command:class/subclass/cmd, subscribe: or \
+             publish:class/subclass/type/obj_id, register:class/subclass/cmd or service:name, whose levels may hold \
+             '*', or '**' at the end",
             self.0
         )
     }
@@ -275,8 +286,6 @@ mod tests {
         check("command:core/*/list", "core/user/list", true, true);
         check("command:core/**", "core/user/list", true, true);
         check("command:**", "core/user/list", true, true);
-        check("command:core/user", "core/user/list", false, false);
-        check("command:core/user/list/**", "core/user/list", false, false);
         check("subscribe:**", "core/user/list", false, false);
         check("command:c*e/user/l*", "core/user/list", true, true);
     }
@@ -291,8 +300,19 @@ mod tests {
 
     #[test]
     fn bad_patterns_are_refused() {
-        for text in ["", "command", "command:", "run:a/b/c", "command:**/a", "command:a/b**", "command:a/***"]
-        {
+        for text in [
+            "command:core/user",
+            "command:a/b/c/**",
+            "publish:a/b/c/d/e",
+            "service:a/b",
+            "",
+            "command",
+            "command:",
+            "run:a/b/c",
+            "command:**/a",
+            "command:a/b**",
+            "command:a/***",
+        ] {
             assert!(text.parse::<Permission>().is_err(), "{text}");
         }
     }

@@ -154,6 +154,35 @@ impl Caller {
     }
 }
 
+/// Names a session to the broker.
+///
+/// An id may be taken again by somebody else once its session has ended. One that comes from a [`Caller`] therefore
+/// means that caller's session and no later one.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionRef<'a> {
+    /// Its id.
+    pub id: &'a SessionId,
+    /// Its connection, where it must be that one.
+    pub connection: Option<u64>,
+}
+
+impl<'a> SessionRef<'a> {
+    /// The caller's own session.
+    ///
+    /// # Errors
+    /// `not_authenticated` where the caller is no session.
+    pub fn of(caller: &'a Caller) -> Result<Self> {
+        let identity = caller.identity().ok_or(ErrorCode::NotAuthenticated)?;
+        Ok(Self { id: &identity.session_id, connection: Some(caller.connection) })
+    }
+}
+
+impl<'a> From<&'a SessionId> for SessionRef<'a> {
+    fn from(id: &'a SessionId) -> Self {
+        Self { id, connection: None }
+    }
+}
+
 /// How events reach a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

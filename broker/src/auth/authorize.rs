@@ -14,14 +14,21 @@ use parking_lot::Mutex;
 use super::Policy;
 use crate::telemetry::panics;
 
-/// How many rulings are remembered; beyond that the expired ones are thrown out, then all.
+/// How many rulings are remembered; one more, and they are all forgotten.
 const MOST_RULINGS: usize = 65_536;
 
 /// The authorizers of a service, then its policy.
 pub struct Authorizers {
     chain: ArcSwap<Vec<Arc<dyn Authorizer>>>,
     policy: ArcSwap<Policy>,
-    rulings: Mutex<HashMap<(u64, Action), Remembered, RandomState>>,
+    rulings: Mutex<Rulings>,
+}
+
+#[derive(Default)]
+struct Rulings {
+    /// Counts the chains: what an earlier one said is not remembered for a later one.
+    generation: u64,
+    remembered: HashMap<(u64, Action), Remembered, RandomState>,
 }
 
 struct Remembered {
@@ -38,7 +45,9 @@ impl Authorizers {
     /// Puts another chain in force.
     pub fn replace(&self, chain: Vec<Arc<dyn Authorizer>>) {
         self.chain.store(Arc::new(chain));
-        self.rulings.lock().clear();
+        let mut rulings = self.rulings.lock();
+        rulings.generation += 1;
+        rulings.remembered.clear();
     }
 
     /// Puts another policy in force.
@@ -76,9 +85,11 @@ impl Authorizers {
 
     async fn decide(&self, caller: &Arc<Caller>, action: &Action) -> Decision {
         let key = (caller.connection, action.clone());
-        if let Some(decision) = self.remembered(&key) {
-            return decision;
-        }
+        // Before the chain is loaded: a ruling of a chain that was replaced meanwhile must not be kept.
+        let generation = match self.remembered(&key) {
+            Ok(decision) => return decision,
+            Err(generation) => generation,
+        };
         // The whole chain's word may be kept only as long as each that was asked allows it.
         let mut cache_for = Some(Duration::MAX);
         let mut decision = Decision::Continue;
@@ -94,25 +105,28 @@ impl Authorizers {
             }
         }
         if let Some(until) = cache_for.and_then(|cache_for| Instant::now().checked_add(cache_for)) {
-            self.remember(key, Remembered { decision: decision.clone(), until });
+            self.remember(generation, key, Remembered { decision: decision.clone(), until });
         }
         decision
     }
 
-    fn remembered(&self, key: &(u64, Action)) -> Option<Decision> {
+    /// The decision that holds, or the generation in which one is to be made.
+    fn remembered(&self, key: &(u64, Action)) -> Result<Decision, u64> {
         let rulings = self.rulings.lock();
-        rulings.get(key).filter(|ruling| ruling.until > Instant::now()).map(|ruling| ruling.decision.clone())
+        match rulings.remembered.get(key).filter(|ruling| ruling.until > Instant::now()) {
+            Some(ruling) => Ok(ruling.decision.clone()),
+            None => Err(rulings.generation),
+        }
     }
 
-    fn remember(&self, key: (u64, Action), ruling: Remembered) {
+    fn remember(&self, generation: u64, key: (u64, Action), ruling: Remembered) {
         let mut rulings = self.rulings.lock();
-        if rulings.len() >= MOST_RULINGS {
-            let now = Instant::now();
-            rulings.retain(|_, ruling| ruling.until > now);
+        if rulings.generation != generation {
+            return;
         }
-        if rulings.len() >= MOST_RULINGS {
-            rulings.clear();
+        if rulings.remembered.len() >= MOST_RULINGS {
+            rulings.remembered.clear();
         }
-        rulings.insert(key, ruling);
+        rulings.remembered.insert(key, ruling);
     }
 }

@@ -41,10 +41,10 @@ impl Framing {
 
 /// Appends the answer to a request; `data` is left out where it is `{}`.
 pub fn put_answer(out: &mut BytesMut, framing: Framing, tid: &Tid, data: &RawJson) {
-    match data.as_str() {
-        "{}" | "null" => framing.put(out, &[r#"{"result":"ok","tid":"#, tid.as_str(), "}"]),
-        data => framing.put(out, &[r#"{"result":"ok","data":"#, data, r#","tid":"#, tid.as_str(), "}"]),
+    if data.is_empty() {
+        return framing.put(out, &[r#"{"result":"ok","tid":"#, tid.as_str(), "}"]);
     }
+    framing.put(out, &[r#"{"result":"ok","data":"#, data.as_str(), r#","tid":"#, tid.as_str(), "}"]);
 }
 
 /// Appends an error answer, under `null` where the request had no id.

@@ -24,7 +24,11 @@ impl Connection {
         self.end_session(reason);
         match end {
             End::Broken => {}
-            End::Goodbye => self.flush(reason).await,
+            End::Goodbye => {
+                // The answer to the client's goodbye is the last that may be sent.
+                self.drop_queue(reason);
+                self.flush(reason).await;
+            }
             End::HalfClosed => self.settle().await,
             End::Close(reason) => self.say_goodbye(reason).await,
         }
@@ -67,9 +71,7 @@ impl Connection {
         }
         if self.channel.pending() > 0 || !reason.keeps_queue() {
             self.channel.discard_queue();
-            let dropped = self.link.outbound.discard();
-            let drops = &self.endpoint.sessions.metrics.events_dropped;
-            drops.add(super::DropReason::SlowConsumer, dropped);
+            self.drop_queue(reason);
         }
         self.link.outbound.close();
         self.channel.push_close(reason);
@@ -85,6 +87,11 @@ impl Connection {
             }
         });
         timeout(LINGER, drained).await.ok();
+    }
+
+    fn drop_queue(&self, reason: CloseReason) {
+        let dropped = self.link.outbound.discard();
+        self.endpoint.sessions.metrics.events_dropped.add(super::drop_reason(reason), dropped);
     }
 
     /// Writes out what is queued, as long as the socket takes it.

@@ -7,14 +7,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use jackfield_plugin_api::{Call, Caller, ErrorCode, Login, RawObject, Result};
+use jackfield_plugin_api::{Call, Caller, Error, ErrorCode, Login, RawObject, Result};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use super::Endpoint;
 use crate::{
     codec::{CloseReason, Tid, put_ack, put_answer, put_error},
-    router::{Answered, Running, Unrecognized},
+    router::{Answered, Running},
     session::Link,
     telemetry::Outcome,
 };
@@ -22,24 +22,30 @@ use crate::{
 /// A request that is not answered within this gets an ack (protocol §2).
 const FIRST_ACK: Duration = Duration::from_secs(1);
 
+/// A handler that keeps time itself is ended when its caller was gone twice in a row, this long apart.
+const LOOK_AFTER: Duration = Duration::from_secs(5);
+
 /// A client's request, until it is answered.
 pub(super) struct InFlight {
     endpoint: Arc<Endpoint>,
     link: Arc<Link>,
     caller: Arc<Caller>,
     tid: Tid,
+    /// How many bytes of data it brought.
+    size: usize,
     /// When the handler last acked by itself.
     acked: Mutex<Option<Instant>>,
     end_session: AtomicBool,
 }
 
 impl InFlight {
-    pub(super) fn new(endpoint: &Arc<Endpoint>, link: &Arc<Link>, tid: Tid) -> Self {
+    pub(super) fn new(endpoint: &Arc<Endpoint>, link: &Arc<Link>, tid: Tid, size: usize) -> Self {
         Self {
             endpoint: Arc::clone(endpoint),
             link: Arc::clone(link),
             caller: link.caller(),
             tid,
+            size,
             acked: Mutex::new(None),
             end_session: AtomicBool::new(false),
         }
@@ -51,7 +57,7 @@ impl InFlight {
 
     /// Waits for a handler that could not answer at once, acks for it, ends it when it takes too long, and answers.
     pub(super) async fn run(self: Arc<Self>, running: Running) {
-        let _waiting = Waiting::new(&self.endpoint, &self.link);
+        let _waiting = Waiting::new(&self.endpoint, &self.link, self.size);
         let answered = self.supervise(running).await;
         self.queue_answer(answered);
     }
@@ -60,17 +66,26 @@ impl InFlight {
         let started = Instant::now();
         let limit = self.endpoint.sessions.settings.load().timeouts.handler;
         let mut first_ack = Some(started + FIRST_ACK);
+        let mut abandoned = false;
         loop {
             let deadline = (!mode.keeps_own_time).then(|| self.acked.lock().unwrap_or(started) + limit);
-            let Some(next) = first_ack.into_iter().chain(deadline).min() else { return work.await };
-            if let Ok(answered) = timeout_at(next, &mut work).await {
-                return answered;
+            // Who keeps time itself is looked after from time to time: its caller may have gone.
+            let look = Instant::now() + LOOK_AFTER;
+            let next = first_ack.into_iter().chain(deadline).fold(look, Instant::min);
+            let stopped = self.endpoint.stop_handlers.run_until_cancelled(timeout_at(next, &mut work));
+            match stopped.await {
+                Some(Ok(answered)) => return answered,
+                Some(Err(_)) => {}
+                None => return Error::new(ErrorCode::ShuttingDown).into(),
+            }
+            if mode.keeps_own_time && self.link.has_ended() && std::mem::replace(&mut abandoned, true) {
+                return Error::new(ErrorCode::SessionStop).into();
             }
             if first_ack.take_if(|at| *at <= next).is_some() {
                 if self.acked.lock().is_none() {
                     self.send_ack();
                 }
-            } else if self.acked.lock().unwrap_or(started) + limit <= next {
+            } else if !mode.keeps_own_time && self.acked.lock().unwrap_or(started) + limit <= next {
                 return Answered { result: Err(ErrorCode::Timeout.into()), unrecognized: None };
             }
         }
@@ -99,18 +114,18 @@ impl InFlight {
         };
         let ended = if pushed.is_ok() { ended } else { Outcome::Unanswerable };
         self.endpoint.sessions.metrics.requests.add(ended, 1);
-        self.answered(answered.unrecognized);
+        self.answered(answered);
     }
 
     /// Sees to what comes after an answer.
-    pub(super) fn answered(&self, unrecognized: Option<Unrecognized>) {
+    pub(super) fn answered(&self, Answered { result, unrecognized }: Answered) {
         let Some(session) = self.link.session() else { return };
-        if let Some(unrecognized) = unrecognized {
+        // protocol.md §5: the request was served.
+        if let Some(unrecognized) = unrecognized.filter(|_| result.is_ok()) {
             self.endpoint.sessions.notify_unrecognized(&session, &unrecognized.command, &unrecognized.fields);
         }
         if self.end_session.load(Ordering::Acquire) {
-            // It may have ended already.
-            self.endpoint.sessions.stop(&session.identity.session_id, CloseReason::Stopped).ok();
+            self.endpoint.sessions.close(&session, CloseReason::Stopped);
         }
     }
 
@@ -143,12 +158,13 @@ impl Call for InFlight {
 struct Waiting {
     endpoint: Arc<Endpoint>,
     link: Arc<Link>,
+    size: usize,
 }
 
 impl Waiting {
-    fn new(endpoint: &Arc<Endpoint>, link: &Arc<Link>) -> Self {
+    fn new(endpoint: &Arc<Endpoint>, link: &Arc<Link>, size: usize) -> Self {
         endpoint.sessions.metrics.requests_pending.increment(1.0);
-        Self { endpoint: Arc::clone(endpoint), link: Arc::clone(link) }
+        Self { endpoint: Arc::clone(endpoint), link: Arc::clone(link), size }
     }
 }
 
@@ -156,6 +172,7 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         self.endpoint.sessions.metrics.requests_pending.decrement(1.0);
         self.link.inflight.fetch_sub(1, Ordering::AcqRel);
+        self.link.inflight_bytes.fetch_sub(self.size, Ordering::AcqRel);
         // A connection that ends waits for the last of them.
         self.link.outbound.wake();
     }

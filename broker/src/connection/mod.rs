@@ -12,9 +12,10 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytestring::ByteString;
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::time::Instant;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     codec::{CloseReason, Framing},
@@ -33,6 +34,14 @@ use timers::Timers;
 const BATCH_FRAMES: usize = 64;
 const BATCH_BYTES: usize = 64 << 10;
 
+/// How often a connection goes round, each time with up to 64 KiB of its client's, before others on the thread have
+/// their turn: who fires events must not outrun those who write them out.
+const READS_IN_A_TURN: usize = 8;
+
+/// How many requests of the broker's a client may leave unanswered, events among them. One that reads but never
+/// answers must not fill the memory.
+const MOST_OPEN: usize = 1 << 18;
+
 /// What the connections of one service have in common.
 pub struct Endpoint {
     /// Where requests go.
@@ -41,6 +50,8 @@ pub struct Endpoint {
     pub sessions: Arc<Sessions>,
     /// The handlers that had to wait.
     pub handlers: TaskTracker,
+    /// Set when those that still wait are to be ended.
+    pub stop_handlers: CancellationToken,
 }
 
 /// A socket whose handshakes are done.
@@ -72,6 +83,8 @@ struct Connection {
     open: OpenRequests,
     /// A login under way: what comes behind it waits.
     gate: Option<BoxFuture<'static, ()>>,
+    /// A request that waits until the client has read its answers.
+    held: Option<ByteString>,
     /// Whether what was read may hold another message.
     unread: bool,
     /// Whether bytes were written that the stream may hold back.
@@ -111,6 +124,7 @@ impl Connection {
             channel,
             open: OpenRequests::default(),
             gate: None,
+            held: None,
             unread: false,
             unflushed: false,
             timers,
@@ -125,9 +139,14 @@ impl Connection {
     /// Does all that can be done without waiting.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.link.outbound.register(cx.waker());
-        loop {
-            if let Some(reason) = self.link.close_reason().filter(|_| self.gate.is_none()) {
+        for _ in 0..READS_IN_A_TURN {
+            let waits_for_login =
+                |reason: &CloseReason| self.gate.is_some() && *reason != CloseReason::Shutdown;
+            if let Some(reason) = self.link.close_reason().filter(|reason| !waits_for_login(reason)) {
                 return Poll::Ready(End::Close(reason));
+            }
+            if self.open.len() > MOST_OPEN {
+                return Poll::Ready(End::Close(CloseReason::SlowConsumer));
             }
             if self.poll_output(cx).is_err() {
                 return Poll::Ready(End::Broken);
@@ -146,6 +165,9 @@ impl Connection {
                 Poll::Pending => return Poll::Pending,
             }
         }
+        // There is more to do, but others have had to wait long enough.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Writes what waits, as far as the socket takes it.
@@ -230,18 +252,30 @@ impl Connection {
         opened
     }
 
-    /// Nothing is read while a login is under way, nor while the client does not read its answers (protocol §2).
+    /// Nothing is read while a login is under way, nor behind a request that waits.
     fn may_read(&self) -> bool {
-        let waiting = self.channel.pending() + self.link.outbound.bytes();
-        self.gate.is_none() && waiting <= self.config().limits.outbound_bytes / 2
+        self.gate.is_none() && self.held.is_none() && self.link.close_reason().is_none()
+    }
+
+    /// Whether the client is behind with reading its answers. Its requests wait then, and what comes behind them;
+    /// its answers to the broker's own get through (protocol §2).
+    fn is_behind(&self) -> bool {
+        self.channel.pending() + self.link.outbound.bytes() > self.config().limits.outbound_bytes / 2
     }
 
     fn handle_messages(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let limit = self.config().limits.message_bytes;
         let mut progress = false;
-        while self.unread && self.link.close_reason().is_none() && self.may_read() {
+        if self.gate.is_none()
+            && !self.is_behind()
+            && let Some(text) = self.held.take()
+        {
+            self.message(text, cx)?;
+            progress = true;
+        }
+        while self.unread && self.may_read() {
             match self.channel.next_message(limit) {
-                Ok(Some(Inbound::Message(text))) => self.message(&text, cx)?,
+                Ok(Some(Inbound::Message(text))) => self.message(text, cx)?,
                 Ok(Some(Inbound::Close)) => return Err(End::Goodbye),
                 Ok(None) => self.unread = false,
                 Err(violation) => return Err(self.violated(violation, limit)),
@@ -259,11 +293,15 @@ impl Drop for Connection {
         if let Some(session) = self.link.end() {
             sessions.end(&session, CloseReason::Gone);
         }
-        let reason = match self.link.close_reason() {
-            Some(CloseReason::SlowConsumer) => DropReason::SlowConsumer,
-            _ => DropReason::Disconnected,
-        };
+        let reason = drop_reason(self.link.close_reason().unwrap_or(CloseReason::Gone));
         sessions.metrics.events_dropped.add(reason, self.link.outbound.discard());
         sessions.metrics.connections.decrement(1.0);
+    }
+}
+
+fn drop_reason(reason: CloseReason) -> DropReason {
+    match reason {
+        CloseReason::SlowConsumer => DropReason::SlowConsumer,
+        _ => DropReason::Disconnected,
     }
 }

@@ -16,11 +16,16 @@ pub(super) struct OpenRequests {
     unacked: VecDeque<(Instant, u64)>,
     /// Those that were acked, by their deadlines.
     acked: BTreeSet<(Instant, u64)>,
+    /// Counts what was sent.
+    sent: u64,
+    /// The last of them that was answered, and until when those behind it have time: the client has not got to them.
+    reached: Option<(u64, Instant)>,
 }
 
 struct Open {
     expected: Expected,
     deadline: Instant,
+    place: u64,
     acked: bool,
 }
 
@@ -37,7 +42,8 @@ pub(super) enum Expected {
 impl OpenRequests {
     /// A request was sent.
     pub(super) fn insert(&mut self, tid: u64, expected: Expected, deadline: Instant) {
-        self.open.insert(tid, Open { expected, deadline, acked: false });
+        self.sent += 1;
+        self.open.insert(tid, Open { expected, deadline, place: self.sent, acked: false });
         self.unacked.push_back((deadline, tid));
     }
 
@@ -46,23 +52,42 @@ impl OpenRequests {
         self.open.len()
     }
 
-    /// An answer came; `false` when nobody waits for it.
-    pub(super) fn answer(&mut self, tid: Option<u64>, result: Result<RawJson, Error>) -> bool {
-        let Some((tid, open)) = tid.and_then(|tid| Some((tid, self.open.remove(&tid)?))) else { return false };
+    /// An answer came; `false` when nobody waits for it. Answers come in order from a client that reads slowly, so
+    /// those that were sent behind this one get `more` time from now.
+    pub(super) fn answered(
+        &mut self,
+        tid: Option<u64>,
+        result: Result<RawJson, Error>,
+        more: Duration,
+    ) -> bool {
+        if let Some(open) = tid.and_then(|tid| self.open.get(&tid))
+            && self.reached.is_none_or(|(place, _)| open.place > place)
+        {
+            self.reached = Some((open.place, Instant::now() + more));
+        }
+        self.answer(tid, result)
+    }
+
+    fn answer(&mut self, tid: Option<u64>, result: Result<RawJson, Error>) -> bool {
+        let Some((tid, open)) = tid.and_then(|tid| Some((tid, self.open.remove(&tid)?))) else {
+            return false;
+        };
         if open.acked {
             self.acked.remove(&(open.deadline, tid));
         }
         open.expected.answer(result);
         if self.open.is_empty() {
             // A quiet connection keeps nothing.
-            *self = Self::default();
+            *self = Self { sent: self.sent, reached: self.reached, ..Self::default() };
         }
         true
     }
 
     /// An ack came; `false` when nobody waits for the answer.
     pub(super) fn ack(&mut self, tid: Option<u64>, more: Duration) -> bool {
-        let Some((tid, open)) = tid.and_then(|tid| Some((tid, self.open.get_mut(&tid)?))) else { return false };
+        let Some((tid, open)) = tid.and_then(|tid| Some((tid, self.open.get_mut(&tid)?))) else {
+            return false;
+        };
         if open.acked {
             self.acked.remove(&(open.deadline, tid));
         }
@@ -76,8 +101,17 @@ impl OpenRequests {
 
     /// When the next of them may run out of time.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let firsts = [self.unacked.front(), self.acked.first()];
-        firsts.into_iter().flatten().map(|(deadline, _)| *deadline).min()
+        let unacked = self.unacked.front().map(|(deadline, tid)| self.due(*deadline, *tid));
+        let acked = self.acked.first().map(|(deadline, _)| *deadline);
+        unacked.into_iter().chain(acked).min()
+    }
+
+    /// When a request that was not acked runs out of time. One that is answered is not waited for.
+    fn due(&self, deadline: Instant, tid: u64) -> Instant {
+        match (self.open.get(&tid), self.reached) {
+            (Some(open), Some((place, until))) if open.place > place => deadline.max(until),
+            _ => deadline,
+        }
     }
 
     /// Answers all whose time is over with `timeout`.
@@ -86,7 +120,11 @@ impl OpenRequests {
     /// When there were any.
     pub(super) fn expire(&mut self, now: Instant) -> Result<(), ErrorCode> {
         let mut expired = false;
-        while let Some((_, tid)) = self.unacked.pop_front_if(|(deadline, _)| *deadline <= now) {
+        while let Some((deadline, tid)) = self.unacked.front().copied() {
+            if self.due(deadline, tid) > now {
+                break;
+            }
+            self.unacked.pop_front();
             if self.open.get(&tid).is_some_and(|open| !open.acked) {
                 expired |= self.answer(Some(tid), Err(ErrorCode::Timeout.into()));
             }
@@ -113,7 +151,11 @@ mod tests {
 
     use super::*;
 
-    fn asked(open: &mut OpenRequests, tid: u64, deadline: Instant) -> oneshot::Receiver<Result<RawJson, Error>> {
+    fn asked(
+        open: &mut OpenRequests,
+        tid: u64,
+        deadline: Instant,
+    ) -> oneshot::Receiver<Result<RawJson, Error>> {
         let (reply, answer) = oneshot::channel();
         open.insert(tid, Expected::Answer(Waiter { reply, acks: None }), deadline);
         answer
@@ -134,6 +176,23 @@ mod tests {
         assert!(open.expire(start + Duration::from_secs(60)).is_err());
         assert!(last.try_recv().unwrap().unwrap_err().is(ErrorCode::Timeout));
         assert_eq!((open.len(), open.next_deadline()), (0, None));
+    }
+
+    #[test]
+    fn who_answers_in_order_gets_time_for_the_rest() {
+        let (mut open, start) = (OpenRequests::default(), Instant::now());
+        for tid in 1..=3 {
+            open.insert(tid, Expected::Event, start);
+        }
+        assert!(open.answered(Some(2), Ok(RawJson::empty()), Duration::from_secs(10)));
+        assert!(open.answered(Some(1), Ok(RawJson::empty()), Duration::from_secs(10)));
+        assert!(open.expire(start + Duration::from_secs(5)).is_ok());
+        assert!(open.expire(start + Duration::from_secs(20)).is_err());
+        let mut skipped = OpenRequests::default();
+        skipped.insert(1, Expected::Event, start);
+        skipped.insert(2, Expected::Event, start);
+        assert!(skipped.answered(Some(2), Ok(RawJson::empty()), Duration::from_secs(10)));
+        assert!(skipped.expire(start).is_err());
     }
 
     #[test]

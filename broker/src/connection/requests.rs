@@ -19,11 +19,13 @@ use crate::{
 
 impl Connection {
     /// Handles one message of the client's.
-    pub(super) fn message(&mut self, text: &ByteString, cx: &mut Context<'_>) -> Result<(), End> {
-        match codec::parse(text) {
+    pub(super) fn message(&mut self, text: ByteString, cx: &mut Context<'_>) -> Result<(), End> {
+        match codec::parse(&text) {
+            Ok(Message::Request(_)) if self.is_behind() => self.held = Some(text),
             Ok(Message::Request(envelope)) => self.request(envelope, cx),
             Ok(Message::Reply(reply)) => {
-                if !self.open.answer(reply.tid.number(), reply.result) {
+                let more = self.config().timeouts.answer;
+                if !self.open.answered(reply.tid.number(), reply.result, more) {
                     self.count_bad(BadInput::UnknownTid);
                 }
             }
@@ -64,13 +66,15 @@ impl Connection {
         let is_login = envelope.is_core("user", "login");
         let Envelope { class, subclass, cmd, .. } = &envelope;
         tracing::trace!(connection = self.link.id, %class, %subclass, %cmd, "request");
-        let inflight = Arc::new(InFlight::new(&self.endpoint, &self.link, envelope.tid));
+        let size = envelope.data.len();
+        let inflight = Arc::new(InFlight::new(&self.endpoint, &self.link, envelope.tid, size));
         let call: Arc<dyn Call> = Arc::clone(&inflight) as _;
         let wanted = Wanted { class: &envelope.class, subclass: &envelope.subclass, cmd: &envelope.cmd };
         match self.endpoint.router.route(wanted, envelope.data, &call, &self.link.turn, cx) {
             Routed::Done(answered) => self.answer(&inflight, answered),
             Routed::Running(running) => {
                 self.link.inflight.fetch_add(1, Ordering::AcqRel);
+                self.link.inflight_bytes.fetch_add(size, Ordering::AcqRel);
                 let work = inflight.run(running);
                 if is_login {
                     self.gate = Some(work.boxed());
@@ -98,7 +102,10 @@ impl Connection {
         if self.link.is_session() && !self.rate.admits(limits.requests_per_second) {
             return Err(ErrorCode::RateLimited.into());
         }
-        if self.link.inflight() >= limits.inflight {
+        // What waits is weighed too: a thousand small requests are not a thousand of a mebibyte.
+        let weight = self.link.inflight_bytes.load(Ordering::Acquire);
+        if self.link.inflight() >= limits.inflight || weight > limits.outbound_bytes.max(limits.message_bytes)
+        {
             return Err(ErrorCode::TooManyRequests.into());
         }
         Ok(())
@@ -118,7 +125,7 @@ impl Connection {
                 put_error(out, framing, Some(inflight.tid()), error);
             }
         }
-        inflight.answered(answered.unrecognized);
+        inflight.answered(answered);
     }
 
     fn count_bad(&self, kind: BadInput) {

@@ -69,7 +69,11 @@ mod tests {
             (r#"{"a":1e999}"#, r#"{"a":2,"b":1.0}"#, r#"{"a":1e999,"b":1.0}"#),
             ("[]", r#"{"a":1}"#, "[]"),
         ] {
-            assert_eq!(Body::new(&json(subscription)).merge(&json(event)).as_str(), merged, "{event} {subscription}");
+            assert_eq!(
+                Body::new(&json(subscription)).merge(&json(event)).as_str(),
+                merged,
+                "{event} {subscription}"
+            );
         }
     }
 

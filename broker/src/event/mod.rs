@@ -25,8 +25,8 @@ use crate::{
 };
 use deliver::Delivery;
 use filters::Filters;
-use merge::Body;
 use index::Index;
+use merge::Body;
 
 pub use deliver::sender;
 pub use filters::NamedFilter;
@@ -82,11 +82,14 @@ impl Events {
         let target = self.resolve(&event.service, service)?;
         let Some(_depth) = Depth::enter() else { return Err(ErrorCode::InvalidOperation.into()) };
         self.metrics.events_published.increment(1);
+        let was_core = event.topic.class == "core";
         let event = match self.filters.get(usize::from(service)) {
             Some(filters) => filters.fired(event),
             None => Some(event),
         };
-        let Some(event) = event else {
+        // Nor does a filter speak for the broker, or to every class.
+        let may_be = |event: &Event| event.topic.class != "*" && (was_core || event.topic.class != "core");
+        let Some(event) = event.filter(may_be) else {
             self.metrics.events_dropped.add(DropReason::Filtered, 1);
             return Ok(0);
         };

@@ -14,8 +14,8 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use jackfield_plugin_api::{
     Action, Call, Caller, CommandInfo, CommandKey, Counter, Error, ErrorCode, Event, Gauge, Host, LogRecord,
-    LogSink, PluginInfo, RawJson, Request, Result, ServiceScope, SessionId, SessionInfo, SessionRequest,
-    Store, Subscription, Topic, UserId, VirtualSession, Who,
+    LogSink, PluginInfo, RawJson, Request, Result, ServiceScope, SessionId, SessionInfo, SessionRef,
+    SessionRequest, Store, Subscription, Topic, UserId, VirtualSession, Who,
 };
 
 use crate::{codec::CloseReason, lifecycle::Sessions, router::Router, session::Session, transport::Stream};
@@ -71,8 +71,10 @@ impl PluginHost {
         &self.facilities.sessions
     }
 
-    fn live(&self, id: &SessionId) -> Result<Arc<Session>> {
-        self.sessions().directory.get(id.as_str()).ok_or_else(|| ErrorCode::SessionNotFound.into())
+    fn live(&self, session: SessionRef<'_>) -> Result<Arc<Session>> {
+        let found = self.sessions().directory.get(session.id.as_str());
+        let meant = found.filter(|found| session.connection.is_none_or(|connection| connection == found.key));
+        meant.ok_or_else(|| ErrorCode::SessionNotFound.into())
     }
 }
 
@@ -98,20 +100,20 @@ impl Host for PluginHost {
         self.sessions().events.received(self.sessions().number, event, from);
     }
 
-    fn subscribe(&self, session: &SessionId, subscription: Subscription) -> Result<()> {
+    fn subscribe(&self, session: SessionRef<'_>, subscription: Subscription) -> Result<()> {
         self.sessions().events.subscribe(&self.live(session)?, subscription)
     }
 
-    fn unsubscribe(&self, session: &SessionId, topic: &Topic, service: &ServiceScope) -> Result<()> {
+    fn unsubscribe(&self, session: SessionRef<'_>, topic: &Topic, service: &ServiceScope) -> Result<()> {
         self.sessions().events.unsubscribe(&self.live(session)?, topic, service)
     }
 
-    fn subscriptions(&self, session: &SessionId) -> Result<Vec<Subscription>> {
+    fn subscriptions(&self, session: SessionRef<'_>) -> Result<Vec<Subscription>> {
         Ok(self.sessions().events.subscriptions(&*self.live(session)?))
     }
 
     async fn request(&self, session: &SessionId, request: SessionRequest) -> Result<RawJson> {
-        session_request::send(self.sessions(), &*self.live(session)?, request)?.answer().await
+        session_request::send(self.sessions(), &*self.live(session.into())?, request)?.answer().await
     }
 
     async fn call(&self, request: Request) -> Result<RawJson> {
@@ -121,7 +123,8 @@ impl Host for PluginHost {
             remote: format!("plugin:{}", self.plugin).into(),
             who: Who::Plugin,
         };
-        self.facilities.router.call(request, Arc::new(PluginCall(Arc::new(caller)))).await.result
+        let limit = self.sessions().settings.load().timeouts.handler;
+        self.facilities.router.call(request, Arc::new(PluginCall(Arc::new(caller))), limit).await.result
     }
 
     fn users(&self) -> BTreeMap<UserId, Vec<SessionId>> {

@@ -65,7 +65,7 @@ impl Sessions {
         if self.is_draining() {
             return Err(ErrorCode::ShuttingDown.into());
         }
-        let kept = metadata::keep(&mut login, accepted, &self.authenticators);
+        let kept = metadata::keep(&mut login, accepted, &self.authenticators)?;
         let id = match accepted.session_id.clone().or(wish) {
             Some(id) => id,
             None => SessionId::new(&uuid::Uuid::new_v4().to_string())?,

@@ -132,6 +132,7 @@ impl Sessions {
         }
         self.tell_observers();
         self.events.forget(session);
+        session.link.outbound.forget_waiters();
         self.metrics.sessions.decrement(1.0);
         let Identifiers { user, session_id } = Identifiers::of(session);
         tracing::debug!(service = %self.service, %user, %session_id, reason = reason.name(), "session ended");
@@ -144,9 +145,14 @@ impl Sessions {
     /// `session_not_found`.
     pub fn stop(&self, id: &SessionId, reason: CloseReason) -> Result<UserId, ErrorCode> {
         let session = self.directory.get(id.as_str()).ok_or(ErrorCode::SessionNotFound)?;
-        self.end(&session, reason);
-        session.link.close(reason);
+        self.close(&session, reason);
         Ok(session.identity.user.clone())
+    }
+
+    /// Ends this session and no other, and has its connection closed likewise.
+    pub fn close(&self, session: &Session, reason: CloseReason) {
+        self.end(session, reason);
+        session.link.close(reason);
     }
 
     /// Fires an event of the broker's own.

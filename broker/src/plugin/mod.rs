@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jackfield_plugin_api::{Builtin, Host, Manifest, Plugin, PluginInfo, Registered, Registrar, Shutdown};
 use parking_lot::Mutex;
 use serde_json::Value;
+use tokio_util::task::TaskTracker;
 
 use crate::{
     config::{Config, ConfigError, PluginRef},
@@ -25,6 +26,8 @@ pub struct Loaded {
     pub provider: Arc<Provider>,
     /// Ends its services.
     pub stop: Shutdown,
+    /// Its services, as long as they run.
+    pub running: TaskTracker,
     config: Value,
     state: Mutex<&'static str>,
 }
@@ -143,6 +146,7 @@ fn load_one(
         registered: registrar.finish(),
         provider: Arc::new(provider),
         stop: Shutdown::new(),
+        running: TaskTracker::new(),
         config: table,
         state: Mutex::new("running"),
     };
@@ -178,6 +182,13 @@ fn listed(config: &Config, service: &str) -> Result<Vec<Arc<dyn Plugin>>, Vec<Co
                 problems.push(problem(format!("library plugins are not supported yet: {path}")));
             }
         }
+    }
+    let tables = config.services.get(service).into_iter().flat_map(|service| service.plugin_tables.keys());
+    for table in tables.filter(|table| !names.contains(table)) {
+        let path = format!("plugin.{table}");
+        let message = "expected the name of a plugin that is built in";
+        let unknown = ConfigError::new(location(config, service, &path), key(service, &path), message);
+        problems.push(unknown.with_nearest(table, names.iter().map(String::as_str)));
     }
     found.extend(core);
     if problems.is_empty() { Ok(found) } else { Err(problems) }

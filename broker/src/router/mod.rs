@@ -4,6 +4,7 @@ use std::{
     panic::AssertUnwindSafe,
     sync::Arc,
     task::{Context as TaskContext, Poll},
+    time::Duration,
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
@@ -136,13 +137,18 @@ impl Router {
         self.authorizers.permit_now(call.caller(), &entry.permission(&request.command))
     }
 
-    /// Routes a request and waits for its end.
-    pub async fn call(self: &Arc<Self>, request: Request, call: Arc<dyn Call>) -> Answered {
+    /// Routes a request and waits for its end, at most `limit` where its handler does not keep time itself.
+    pub async fn call(self: &Arc<Self>, request: Request, call: Arc<dyn Call>, limit: Duration) -> Answered {
         let key = Arc::clone(&request.command);
         let Some(chain) = self.registry.lookup(&key.class, &key.subclass, &key.cmd) else {
             return Error::unknown_command(&key).into();
         };
-        Job { router: Arc::clone(self), chain, call }.run_permitted(request, None).await
+        let keeps_own_time = chain.entries.first().is_some_and(|entry| entry.command.mode.keeps_own_time);
+        let work = Job { router: Arc::clone(self), chain, call }.run_permitted(request, None);
+        if keeps_own_time {
+            return work.await;
+        }
+        tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Error::new(ErrorCode::Timeout).into())
     }
 }
 

@@ -71,7 +71,12 @@ impl Directory {
 
     /// All users with their sessions.
     pub fn users(&self) -> BTreeMap<UserId, Vec<SessionId>> {
-        self.tables.read().users.iter().map(|(user, ids)| (user.clone(), ids.iter().cloned().collect())).collect()
+        self.tables
+            .read()
+            .users
+            .iter()
+            .map(|(user, ids)| (user.clone(), ids.iter().cloned().collect()))
+            .collect()
     }
 
     /// Every session.

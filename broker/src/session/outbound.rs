@@ -62,6 +62,8 @@ pub struct Outbound {
 struct Queue {
     frames: VecDeque<Frame>,
     closed: bool,
+    /// Set when nobody will read answers any more.
+    session_ended: bool,
 }
 
 /// Why a frame was not taken.
@@ -86,7 +88,7 @@ impl Outbound {
     pub fn push(&self, frame: Frame, limit: usize) -> Result<(), PushError> {
         let size = frame.bytes().len();
         let mut queue = self.queue.lock();
-        if queue.closed {
+        if queue.closed || (queue.session_ended && matches!(frame, Frame::Request { .. })) {
             return Err(PushError::Closed);
         }
         let before = self.bytes.fetch_add(size, Ordering::Relaxed);
@@ -125,6 +127,17 @@ impl Outbound {
         drop(queue);
         self.bytes.fetch_sub(taken, Ordering::Relaxed);
         taken > 0
+    }
+
+    /// Gives up waiting for answers: the session has ended. Whoever waits for one is told so at once.
+    pub fn forget_waiters(&self) {
+        let mut queue = self.queue.lock();
+        queue.session_ended = true;
+        for frame in &mut queue.frames {
+            if let Frame::Request { bytes, .. } = frame {
+                *frame = Frame::Answer(std::mem::take(bytes));
+            }
+        }
     }
 
     /// Empties the queue and closes it, and says how many events were in it.

@@ -17,7 +17,7 @@ use crate::{
     log::LogRecord,
     message::{CommandKey, Request},
     permission::Action,
-    session::{Caller, SessionId, SessionInfo, UserId, Who},
+    session::{Caller, SessionId, SessionInfo, SessionRef, UserId, Who},
     store::Store,
     virtual_session::VirtualSession,
 };
@@ -57,8 +57,8 @@ impl Host for TestHost {
         }
     }
 
-    fn subscribe(&self, session: &SessionId, subscription: Subscription) -> Result<()> {
-        let mut state = self.world.state();
+    fn subscribe(&self, session: SessionRef<'_>, subscription: Subscription) -> Result<()> {
+        let (session, mut state) = (session.id, self.world.state());
         state.check_session(session)?;
         state.check_service(&subscription.service)?;
         let held = state.subscriptions.iter_mut().find(|(id, held)| {
@@ -71,8 +71,8 @@ impl Host for TestHost {
         Ok(())
     }
 
-    fn unsubscribe(&self, session: &SessionId, topic: &Topic, service: &ServiceScope) -> Result<()> {
-        let mut state = self.world.state();
+    fn unsubscribe(&self, session: SessionRef<'_>, topic: &Topic, service: &ServiceScope) -> Result<()> {
+        let (session, mut state) = (session.id, self.world.state());
         state.check_session(session)?;
         state.check_service(service)?;
         state
@@ -81,8 +81,8 @@ impl Host for TestHost {
         Ok(())
     }
 
-    fn subscriptions(&self, session: &SessionId) -> Result<Vec<Subscription>> {
-        let state = self.world.state();
+    fn subscriptions(&self, session: SessionRef<'_>) -> Result<Vec<Subscription>> {
+        let (session, state) = (session.id, self.world.state());
         state.check_session(session)?;
         let own = state.subscriptions.iter().filter(|(id, _)| id == session);
         Ok(own.map(|(_, subscription)| subscription.clone()).collect())

@@ -1,4 +1,6 @@
-use jackfield_plugin_api::{Command, Context, NoArguments, RawJson, Result, ServiceScope, Subscription};
+use jackfield_plugin_api::{
+    Command, Context, NoArguments, RawJson, Result, ServiceScope, SessionRef, Subscription,
+};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -32,7 +34,7 @@ struct Held {
 }
 
 async fn get_subscriptions(cx: Context, _: NoArguments) -> Result<Vec<Held>> {
-    let held = cx.host().subscriptions(&cx.identity()?.session_id)?;
+    let held = cx.host().subscriptions(SessionRef::of(cx.caller())?)?;
     Ok(held.into_iter().map(Held::from).collect())
 }
 

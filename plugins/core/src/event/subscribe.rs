@@ -1,4 +1,4 @@
-use jackfield_plugin_api::{Action, Command, Context, RawJson, Result, Subscription, Topic};
+use jackfield_plugin_api::{Action, Command, Context, RawJson, Result, SessionRef, Subscription, Topic};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -39,7 +39,7 @@ async fn subscribe(cx: Context, args: Args) -> Result<()> {
     let service = permit::service(&cx, args.service.as_deref()).await?;
     cx.authorize(Action::Subscribe(topic.clone())).await?;
     let subscription = Subscription { topic, service, body: args.body };
-    cx.host().subscribe(&cx.identity()?.session_id, subscription)
+    cx.host().subscribe(SessionRef::of(cx.caller())?, subscription)
 }
 
 #[cfg(test)]
@@ -58,7 +58,7 @@ mod tests {
             let data = format!(r#"{{"class":"media","type":"start","body":{body}}}"#);
             assert_eq!(harness.call("core", "event", "subscribe", &data).await.unwrap().as_str(), "{}");
         }
-        let held = harness.host().subscriptions(&SessionId::new(SESSION).unwrap()).unwrap();
+        let held = harness.host().subscriptions((&SessionId::new(SESSION).unwrap()).into()).unwrap();
         assert_eq!(held.len(), 1);
         assert_eq!(held[0].topic.fields(), ["media", "*", "start", "*"]);
         assert_eq!(held[0].body.as_str(), r#"{"n":1.0}"#);

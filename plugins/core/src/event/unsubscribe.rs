@@ -1,4 +1,4 @@
-use jackfield_plugin_api::{Command, Context, Result, Topic};
+use jackfield_plugin_api::{Command, Context, Result, SessionRef, Topic};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -35,7 +35,7 @@ struct Args {
 async fn unsubscribe(cx: Context, args: Args) -> Result<()> {
     let topic = Topic::new(args.class, args.subclass, args.kind, args.obj_id);
     let service = permit::service(&cx, args.service.as_deref()).await?;
-    cx.host().unsubscribe(&cx.identity()?.session_id, &topic, &service)
+    cx.host().unsubscribe(SessionRef::of(cx.caller())?, &topic, &service)
 }
 
 #[cfg(test)]
@@ -47,7 +47,7 @@ mod tests {
     #[tokio::test]
     async fn only_the_same_fields_are_ended() {
         let harness = harness();
-        let held = || harness.host().subscriptions(&SessionId::new(SESSION).unwrap()).unwrap().len();
+        let held = || harness.host().subscriptions((&SessionId::new(SESSION).unwrap()).into()).unwrap().len();
         harness.call("core", "event", "subscribe", r#"{"class":"media","type":"start"}"#).await.unwrap();
         harness.call("core", "event", "unsubscribe", r#"{"class":"media"}"#).await.unwrap();
         assert_eq!(held(), 1);
