@@ -81,7 +81,7 @@ codes! {
 /// use jackfield_plugin_api::{Error, ErrorCode};
 ///
 /// let error = Error::missing_field("user");
-/// assert_eq!(error.code(), u64::from(ErrorCode::MissingField.number()));
+/// assert_eq!(error.code(), i64::from(ErrorCode::MissingField.number()));
 /// assert_eq!(error.to_json().as_str(), r#"{"code":100045,"error":"Missing field: user"}"#);
 /// ```
 #[derive(Clone)]
@@ -89,7 +89,7 @@ pub struct Error(Box<Inner>);
 
 #[derive(Clone)]
 struct Inner {
-    code: u64,
+    code: i64,
     text: Cow<'static, str>,
     details: Option<Value>,
     verbatim: Option<RawJson>,
@@ -99,21 +99,21 @@ struct Inner {
 impl Error {
     /// One of the External API's errors, with its plain text.
     pub fn new(code: ErrorCode) -> Self {
-        Self::from_parts(u64::from(code.number()), Cow::Borrowed(code.text()))
+        Self::from_parts(i64::from(code.number()), Cow::Borrowed(code.text()))
     }
 
     /// One of the External API's errors, with `: what` behind its text.
     pub fn about(code: ErrorCode, what: impl fmt::Display) -> Self {
-        Self::from_parts(u64::from(code.number()), Cow::Owned(format!("{}: {what}", code.text())))
+        Self::from_parts(i64::from(code.number()), Cow::Owned(format!("{}: {what}", code.text())))
     }
 
     /// A plugin's own error. Its code must be [`FIRST_PLUGIN_CODE`] or above, for the lower ones have a meaning
     /// to every client.
     pub fn custom(code: u32, text: impl Into<Cow<'static, str>>) -> Self {
-        Self::from_parts(u64::from(code), text.into())
+        Self::from_parts(i64::from(code), text.into())
     }
 
-    fn from_parts(code: u64, text: Cow<'static, str>) -> Self {
+    fn from_parts(code: i64, text: Cow<'static, str>) -> Self {
         Self(Box::new(Inner { code, text, details: None, verbatim: None, source: None }))
     }
 
@@ -122,7 +122,7 @@ impl Error {
     pub fn verbatim(data: RawJson) -> Option<Self> {
         #[derive(serde::Deserialize)]
         struct Wire {
-            code: u64,
+            code: i64,
             error: String,
         }
         let wire: Wire = data.parse().ok()?;
@@ -149,7 +149,7 @@ impl Error {
     /// No handler for that command: `unknown_command`.
     pub fn unknown_command(key: &CommandKey) -> Self {
         let text = format!("{} '{key}'", ErrorCode::UnknownCommand.text());
-        Self::from_parts(u64::from(ErrorCode::UnknownCommand.number()), Cow::Owned(text))
+        Self::from_parts(i64::from(ErrorCode::UnknownCommand.number()), Cow::Owned(text))
     }
 
     /// Something broke whose description is in the broker's log under `reference`: `internal_error_ref`.
@@ -177,7 +177,7 @@ impl Error {
     }
 
     /// The number on the wire.
-    pub fn code(&self) -> u64 {
+    pub fn code(&self) -> i64 {
         self.0.code
     }
 
@@ -188,7 +188,7 @@ impl Error {
 
     /// Whether this is the External API's error `code`.
     pub fn is(&self, code: ErrorCode) -> bool {
-        self.0.code == u64::from(code.number())
+        self.0.code == i64::from(code.number())
     }
 
     /// The answer's `data`.

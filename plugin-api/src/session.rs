@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -10,9 +11,11 @@ use crate::{
     permission::Permissions,
 };
 
-/// The id of a session: 1 to 128 printable ASCII characters, no space (protocol §4).
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+/// The id of a session: 1 to 128 printable ASCII characters, no space (protocol §4). Not `*`, which in a topic would
+/// stand for every session.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(inline)]
 pub struct SessionId(Arc<str>);
 
 impl SessionId {
@@ -21,7 +24,8 @@ impl SessionId {
     /// # Errors
     /// `invalid_session_id`.
     pub fn new(id: &str) -> Result<Self> {
-        let fits = (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
+        let fits =
+            (1..=128).contains(&id.len()) && id != "*" && id.bytes().all(|byte| byte.is_ascii_graphic());
         if !fits {
             return Err(ErrorCode::InvalidSessionId.into());
         }
@@ -52,18 +56,19 @@ impl std::borrow::Borrow<str> for SessionId {
     }
 }
 
-/// The name of a user: any string that is not empty.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+/// The name of a user: any string but an empty one, and `*`, which in a topic would stand for every user.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(inline)]
 pub struct UserId(Arc<str>);
 
 impl UserId {
     /// Checks and takes a name.
     ///
     /// # Errors
-    /// `invalid_value` for an empty one.
+    /// `invalid_value` for an empty one and for `*`.
     pub fn new(name: &str) -> Result<Self> {
-        if name.is_empty() {
+        if name.is_empty() || name == "*" {
             return Err(Error::invalid_value("user"));
         }
         Ok(Self(name.into()))
@@ -109,6 +114,8 @@ pub struct Identity {
 /// Where a request comes from.
 #[derive(Clone, Debug)]
 pub struct Caller {
+    /// The number of the connection, unique for as long as the broker runs; 0 for a plugin.
+    pub connection: u64,
     /// The service whose listener or plugin it came through.
     pub service: Arc<str>,
     /// The transport and address, `ws:127.0.0.1:63393`, or the name of a plugin.
@@ -148,7 +155,7 @@ impl Caller {
 }
 
 /// How events reach a session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
 pub enum EventMode {
@@ -214,7 +221,7 @@ mod tests {
         for good in ["a", "A-b_1.2:3", &"x".repeat(128)] {
             assert!(SessionId::new(good).is_ok(), "{good}");
         }
-        for bad in ["", " ", "a b", "é", "a\u{7f}", &"x".repeat(129)] {
+        for bad in ["", "*", " ", "a b", "é", "a\u{7f}", &"x".repeat(129)] {
             assert!(SessionId::new(bad).is_err(), "{bad}");
         }
     }

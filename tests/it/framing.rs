@@ -5,7 +5,7 @@ mod text;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::support::{Broker, Client, Options, Transport, code, error_of, on_both};
 
@@ -134,7 +134,7 @@ async fn a_websocket_message_may_come_in_fragments_with_a_ping_between() {
     let (second, third) = rest.split_at(9);
     client.send_ws(fragment(first, Data::Text, false)).await;
     client.send_ws(fragment(second, Data::Continue, false)).await;
-    let ping = Frame::message("between", OpCode::Control(Control::Ping), true);
+    let ping = Frame::ping("between");
     client.send_ws(Message::Frame(ping)).await;
     assert_eq!(client.next_pong().await, b"between");
     client.send_ws(fragment(third, Data::Continue, true)).await;

@@ -37,13 +37,14 @@ async fn gather(transport: Transport, options: Options) -> Audience {
 }
 
 /// Sends the events, waiting for each to be accepted: the stalled client must not hold up the sender.
-async fn perform(broker: &Broker, transport: Transport) {
+async fn perform(broker: &Broker, transport: Transport) -> Client {
     let mut sender = broker.login(transport, "sender").await;
     let bulk = "x".repeat(64 * 1024);
     for n in 0..EVENTS {
         sender.ok("core/event/send_event", json!({"class": "all", "body": {"n": n}})).await;
         sender.ok("core/event/send_event", json!({"class": "bulk", "body": {"bulk": bulk}})).await;
     }
+    sender
 }
 
 async fn expect_every_event(client: &mut Client) {
@@ -55,7 +56,8 @@ async fn expect_every_event(client: &mut Client) {
 
 async fn only_the_stalled_one_is_closed(transport: Transport, options: Options) {
     let Audience { broker, mut stalled, mut others, mut watcher } = gather(transport, options).await;
-    perform(&broker, transport).await;
+    // It stays, so that the watcher is not told of its end.
+    let _sender = perform(&broker, transport).await;
     let stop = watcher.event().await;
     assert_eq!(stop["obj_id"], stalled.session_id());
     assert_eq!(stop["body"]["reason"], "slow_consumer", "{stop}");

@@ -92,7 +92,7 @@ async fn of_a_typed_handler() {
         let mut client = broker.login(transport, "ann").await;
         for (data, code, text) in [
             (json!({}), code::MISSING_FIELD, "Missing field: name"),
-            (json!({"name": null}), code::MISSING_FIELD, "Missing field: name"),
+            (json!({"name": null}), code::SYNTAX_ERROR, "Syntax error: name"),
             (json!({"name": 5}), code::SYNTAX_ERROR, "name"),
             (json!({"name": "n", "count": 0}), code::INVALID_VALUE, "Invalid value: count"),
             (json!({"name": "n", "count": 11}), code::INVALID_VALUE, "Invalid value: count"),

@@ -149,7 +149,7 @@ async fn a_bad_setting_is_named() {
         ("limits.mesage_bytes=5", "message_bytes"),
         ("limits.message_bytes=many", "limits.message_bytes"),
         ("timeouts.answer=soon", "timeouts.answer"),
-        ("nonsense", "nonsense"),
+        ("nonsense", "KEY=VALUE"),
     ] {
         let mut broker = Broker::spawn(&Options::default().set(setting));
         assert_eq!(broker.exit_code().await, Some(2), "{setting}");

@@ -72,6 +72,7 @@ async fn limits() {
     on_both(async |transport| {
         let broker = configured("").await;
         let mut ann = broker.login(transport, "ann").await;
+        ann.ok("core/event/subscribe", json!({"class": "first"})).await;
         reload(&broker, "[limits]\nsubscriptions_per_session = 1\ninflight = 1");
         until(&mut ann, "core/event/subscribe", json!({"class": "media"}), fails_with(code::LIMIT_EXCEEDED))
             .await;

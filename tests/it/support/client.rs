@@ -432,7 +432,9 @@ fn raw_fields(message: &str) -> BTreeMap<String, Box<RawValue>> {
 /// A message without its `data`, which may hold what [`Value`] cannot.
 fn envelope(text: &str) -> Value {
     let fields = raw_fields(text).into_iter().filter(|(name, _)| name != "data");
-    Value::Object(fields.map(|(name, value)| (name, parse(value.get()))).collect())
+    // A tid may be a number that fits no type: then its text stands for it.
+    let read = |text: &str| serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
+    Value::Object(fields.map(|(name, value)| (name, read(value.get()))).collect())
 }
 
 /// The message of a request `class/subclass/cmd`.

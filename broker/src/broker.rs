@@ -1,0 +1,287 @@
+//! The whole broker: services, administration, start and stop.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use jackfield_plugin_api::{CommandInfo, Plugin};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    admin::{self, AdminServer},
+    config::{Config, ConfigError, ListenUrl, ServiceConfig},
+    event::Events,
+    host::Stores,
+    lifecycle::Shared,
+    plugin,
+    service::{Runtime, Service},
+    telemetry::Metrics,
+    transport::Listener,
+};
+
+/// What part of `timeouts.drain` the requests under way get; the rest is for writing queues out.
+const DRAIN_REQUESTS: f64 = 0.7;
+
+/// A running broker.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use jackfield::{Broker, config::Config};
+///
+/// let broker = Broker::start(Config::default()).await?;
+/// println!("{:?}", broker.addresses().listeners);
+/// broker.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Broker {
+    services: Vec<Arc<Service>>,
+    runtime: Arc<Runtime>,
+    addresses: Addresses,
+    admin: Option<AdminServer>,
+}
+
+/// Where a broker listens.
+#[derive(Clone, Debug, Default)]
+pub struct Addresses {
+    /// The listeners of all services, as URLs.
+    pub listeners: Vec<String>,
+    /// The listeners of each service.
+    pub services: BTreeMap<String, Vec<String>>,
+    /// Metrics and health, where they are on.
+    pub admin: Option<String>,
+}
+
+/// Why a broker does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration is wrong; all that is wrong with it.
+    Config(Vec<ConfigError>),
+    /// The machine does not give what is needed, such as a port.
+    Runtime(String),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(problems) => {
+                let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                f.write_str(&problems.join("\n"))
+            }
+            Self::Runtime(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<Vec<ConfigError>> for StartError {
+    fn from(problems: Vec<ConfigError>) -> Self {
+        Self::Config(problems)
+    }
+}
+
+/// A plugin that is linked in.
+#[derive(Clone, Debug)]
+pub struct PluginSummary {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// What it is for.
+    pub description: String,
+}
+
+impl Broker {
+    /// Starts a broker: when this returns, all listeners accept.
+    ///
+    /// # Errors
+    /// A configuration that is wrong; a port that cannot be had.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let runtime = runtime(config);
+        let config = runtime.shared.settings.load_full();
+        let services = load_services(&config, &runtime)?;
+        let listeners = bind(&config).await?;
+        let admin = match &config.admin.listen {
+            Some(address) => {
+                let admin = admin::serve(address, &runtime)
+                    .await
+                    .map_err(|error| StartError::Runtime(error.to_string()))?;
+                Some(admin)
+            }
+            None => None,
+        };
+        let mut addresses = Addresses { admin: admin.as_ref().map(AdminServer::url), ..Addresses::default() };
+        for (service, listeners) in services.iter().zip(listeners) {
+            service.announce(&config);
+            service.start();
+            let urls: Vec<String> = listeners.iter().map(|listener| listener.url().to_string()).collect();
+            addresses.listeners.extend_from_slice(&urls);
+            addresses.services.insert(service.name().to_owned(), urls);
+            listeners.into_iter().for_each(|listener| service.accept(listener));
+        }
+        Ok(Self { services, runtime, addresses, admin })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Puts another configuration in force, all of it that can change while the broker runs, and says what cannot.
+    ///
+    /// # Errors
+    /// What is wrong with it. Nothing has changed then.
+    #[expect(clippy::unused_async, reason = "libraries are loaded here off the runtime's threads")]
+    pub async fn reload(&self, config: Config) -> Result<Vec<String>, StartError> {
+        for service in &self.services {
+            service.check_reload(&config)?;
+        }
+        for service in &self.services {
+            service.reload(&config)?;
+        }
+        let before = self.runtime.shared.settings.swap(Arc::new(config.clone()));
+        Ok(needs_restart(&before, &config))
+    }
+
+    /// Stops: nothing new is accepted, every session is told, requests under way finish, queues are written out.
+    /// Takes at most `timeouts.drain`.
+    pub async fn shutdown(self) {
+        let drain = self.runtime.shared.settings.load().timeouts.drain;
+        let started = Instant::now();
+        self.runtime.stop_accepting.cancel();
+        self.runtime.shared.draining.store(true, Ordering::Release);
+        self.services.iter().for_each(|service| service.tell_stopping());
+        self.runtime.handlers.close();
+        if timeout_at(started + drain.mul_f64(DRAIN_REQUESTS), self.runtime.handlers.wait()).await.is_err() {
+            tracing::warn!(
+                pending = self.runtime.handlers.len(),
+                "requests under way did not finish in time"
+            );
+        }
+        self.services.iter().for_each(|service| {
+            service.stop_services();
+            service.close_connections();
+        });
+        self.runtime.services.close();
+        self.runtime.tasks.close();
+        // A little is left for the process to end in.
+        let deadline = started + drain.saturating_sub(Duration::from_millis(100).min(drain / 10));
+        let done = async {
+            tokio::join!(self.runtime.tasks.wait(), self.runtime.services.wait());
+        };
+        if timeout_at(deadline, done).await.is_err() {
+            tracing::warn!(connections = self.runtime.tasks.len(), "not everything was written out in time");
+        }
+        self.services.iter().for_each(|service| service.unload());
+        if let Some(admin) = self.admin {
+            admin.stop();
+        }
+    }
+}
+
+/// Loads the plugins of a configuration and says what is odd about it. Nothing is started.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check(config: &Config) -> Result<Vec<String>, StartError> {
+    let services = load_services(config, &runtime(config.clone()))?;
+    Ok(services.iter().flat_map(|service| service.warnings()).collect())
+}
+
+/// The commands that a configuration's plugins register, of the service `main` or else the first.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn commands(config: &Config) -> Result<Vec<CommandInfo>, StartError> {
+    let services = load_services(config, &runtime(config.clone()))?;
+    let main = services.iter().find(|service| service.name() == "main").or(services.first());
+    Ok(main.map(|service| service.registry().commands()).unwrap_or_default())
+}
+
+/// Every plugin that is linked in.
+pub fn builtin_plugins() -> Vec<PluginSummary> {
+    let summary = |plugin: Arc<dyn Plugin>| {
+        let manifest = plugin.manifest();
+        PluginSummary { name: manifest.name, version: manifest.version, description: manifest.about }
+    };
+    plugin::builtin().into_values().map(summary).collect()
+}
+
+fn runtime(config: Config) -> Arc<Runtime> {
+    let metrics = Arc::new(Metrics::new());
+    let names = config.services.keys().map(|name| name.as_str().into()).collect();
+    let stores = Arc::new(Stores::new(config.data_dir.clone()));
+    let settings = Arc::new(ArcSwap::from_pointee(config));
+    let events = Arc::new(Events::new(names, Arc::clone(&settings), Arc::clone(&metrics)));
+    let draining = Arc::new(AtomicBool::new(false));
+    Arc::new(Runtime {
+        shared: Shared { events, settings, metrics, draining },
+        stores,
+        tasks: TaskTracker::new(),
+        handlers: TaskTracker::new(),
+        services: TaskTracker::new(),
+        stop_accepting: CancellationToken::new(),
+        connections: AtomicUsize::new(0),
+        last_connection: AtomicU64::new(0),
+    })
+}
+
+fn load_services(config: &Config, runtime: &Arc<Runtime>) -> Result<Vec<Arc<Service>>, StartError> {
+    let mut problems = Vec::new();
+    let mut services = Vec::new();
+    for (number, name) in config.services.keys().enumerate() {
+        match Service::load(config, name, u16::try_from(number).unwrap_or(u16::MAX), runtime) {
+            Ok(service) => services.push(service),
+            Err(wrong) => problems.extend(wrong),
+        }
+    }
+    if problems.is_empty() { Ok(services) } else { Err(StartError::Config(problems)) }
+}
+
+/// Binds the listeners of every service, in the order of the services.
+async fn bind(config: &Config) -> Result<Vec<Vec<Listener>>, StartError> {
+    let mut bound = Vec::new();
+    for service in config.services.values() {
+        let mut listeners = Vec::new();
+        for url in &service.listen {
+            listeners
+                .push(Listener::bind(url).await.map_err(|error| StartError::Runtime(error.to_string()))?);
+        }
+        bound.push(listeners);
+    }
+    Ok(bound)
+}
+
+/// What of a new configuration waits for a restart.
+fn needs_restart(before: &Config, after: &Config) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (name, service) in &after.services {
+        match before.services.get(name) {
+            None => notes.push(format!("service.{name}: a new service needs a restart")),
+            Some(old) if listens(old) != listens(service) => {
+                notes.push(format!("service.{name}.listen: listeners need a restart"));
+            }
+            Some(_) => {}
+        }
+    }
+    if before.admin != after.admin {
+        notes.push("admin.listen: needs a restart".to_owned());
+    }
+    if before.data_dir != after.data_dir {
+        notes.push("data_dir: needs a restart".to_owned());
+    }
+    notes
+}
+
+fn listens(service: &ServiceConfig) -> Vec<String> {
+    service.listen.iter().map(ListenUrl::to_string).collect()
+}

@@ -1,0 +1,235 @@
+//! What `call` and `listen` have in common: options that say where the broker is and who to be there.
+
+use std::{
+    fmt,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::Args;
+use jackfield_client::{ConnectOptions, Login, Secret, Timeouts};
+use serde_json::{Map, Value};
+
+/// Who logs in when the command line does not say.
+const DEFAULT_USER: &str = "cli";
+
+/// Where the broker is, and who to log in as.
+#[derive(Debug, Args)]
+pub(crate) struct ConnectArgs {
+    /// The broker: ws://HOST:PORT or tcp://HOST:PORT
+    #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:9010")]
+    url: String,
+    /// Who to log in as [default: cli, unless --login says more]
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// The user's password; other users of this machine may see it, so better use --password-file
+    #[arg(long, value_name = "PASSWORD", conflicts_with = "password_file")]
+    password: Option<Secret>,
+    /// A file with the user's password; one newline at its end does not count
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// Further fields of the login, a JSON object: {"token": "…"}
+    #[arg(long, value_name = "JSON")]
+    login: Option<LoginFields>,
+    /// How long to wait for an answer: 5s, 2m, 300ms
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    timeout: Duration,
+}
+
+impl ConnectArgs {
+    /// Options with a login, by [`DEFAULT_USER`] where nothing says who.
+    pub(crate) fn options(&self) -> Result<ConnectOptions, Failure> {
+        let mut login = match (&self.user, &self.login) {
+            (Some(user), _) => Login::user(user),
+            // A token may be all that an authenticator wants.
+            (None, Some(_)) => Login::anonymous(),
+            (None, None) => Login::user(DEFAULT_USER),
+        };
+        if let Some(password) = self.password()? {
+            login = login.password(password);
+        }
+        if let Some(LoginFields(text)) = &self.login {
+            for (name, value) in parse_fields(text)? {
+                login = login.field(name, value);
+            }
+        }
+        Ok(self.anonymous_options()?.login(login))
+    }
+
+    /// Options without a login.
+    pub(crate) fn anonymous_options(&self) -> Result<ConnectOptions, Failure> {
+        let options =
+            ConnectOptions::new(&self.url).map_err(|error| Failure::usage(format!("--url: {error}")))?;
+        Ok(options.timeouts(Timeouts { answer: self.timeout, ..Timeouts::default() }))
+    }
+
+    /// Whether any option is about the login.
+    pub(crate) fn asks_for_login(&self) -> bool {
+        self.user.is_some() || self.password.is_some() || self.password_file.is_some() || self.login.is_some()
+    }
+
+    fn password(&self) -> Result<Option<Secret>, Failure> {
+        let Some(file) = &self.password_file else { return Ok(self.password.clone()) };
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| Failure::usage(format!("--password-file {}: {error}", file.display())))?;
+        let password =
+            text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+        Ok(Some(password.into()))
+    }
+}
+
+/// `--login` as it was typed. It may hold secrets, so it is neither printed nor quoted.
+#[derive(Clone)]
+struct LoginFields(String);
+
+impl From<String> for LoginFields {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for LoginFields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+fn parse_fields(text: &str) -> Result<Map<String, Value>, Failure> {
+    // Only the place of the mistake: serde_json's text may quote a value.
+    serde_json::from_str(text).map_err(|error| {
+        Failure::usage(format!("--login: expected a JSON object (mistake in column {})", error.column()))
+    })
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
+    let unit = text.strip_prefix(digits).unwrap_or_default();
+    let expected = || "expected a number and a unit, such as 5s, 2m or 300ms".to_owned();
+    let number: u64 = digits.parse().map_err(|_| expected())?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
+        _ => Err(expected()),
+    }
+}
+
+/// Why a command ends otherwise than well.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    kind: FailureKind,
+    message: String,
+}
+
+#[derive(Debug)]
+enum FailureKind {
+    Usage,
+    RunTime,
+}
+
+impl Failure {
+    /// Wrong usage: exit status 2.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Usage, message: message.into() }
+    }
+
+    /// Failed at run time: exit status 1.
+    pub(crate) fn run_time(message: impl Into<String>) -> Self {
+        Self { kind: FailureKind::RunTime, message: message.into() }
+    }
+}
+
+impl From<jackfield_client::Error> for Failure {
+    fn from(error: jackfield_client::Error) -> Self {
+        Self::run_time(error.to_string())
+    }
+}
+
+/// The exit status, a failure having been told on stderr.
+pub(crate) fn exit_code(outcome: Result<(), Failure>) -> ExitCode {
+    let Err(Failure { kind, message }) = outcome else { return ExitCode::SUCCESS };
+    tell(&format!("error: {message}"));
+    match kind {
+        FailureKind::Usage => ExitCode::from(2),
+        FailureKind::RunTime => ExitCode::FAILURE,
+    }
+}
+
+/// Writes a line to stderr.
+pub(crate) fn tell(line: &str) {
+    // Where stderr is gone, nobody is left to be told of that.
+    writeln!(io::stderr().lock(), "{line}").ok();
+}
+
+/// Turns the failure of writing to stdout into a command's: that the reader has gone is none.
+pub(crate) fn written(outcome: io::Result<()>) -> Result<(), Failure> {
+    match outcome {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::run_time(format!("cannot write to stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Splits a path of at most `limit` levels, none of them empty. The error says what is wrong.
+pub(crate) fn levels(path: &str, limit: usize) -> Result<Vec<&str>, String> {
+    let levels = path.splitn(limit, '/').collect::<Vec<_>>();
+    if levels.iter().any(|level| level.is_empty()) { Err("a level is empty".into()) } else { Ok(levels) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        connect: ConnectArgs,
+    }
+
+    fn parse(args: &[&str]) -> ConnectArgs {
+        Cli::try_parse_from([&["test"], args].concat()).unwrap().connect
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let args = parse(&["--password", "hunter2", "--login", r#"{"token":"t0k3n"}"#]);
+        let printed = format!("{args:?} {:?}", args.options().unwrap());
+        assert!(!printed.contains("hunter2") && !printed.contains("t0k3n"), "{printed}");
+        let failure = parse(&["--login", "\"t0k3n\""]).options().unwrap_err();
+        assert!(!failure.message.contains("t0k3n"), "{}", failure.message);
+    }
+
+    #[test]
+    fn who_logs_in() {
+        let user = |args: &[&str]| format!("{:?}", parse(args).options().unwrap());
+        assert!(user(&[]).contains("user: Some(\"cli\")"));
+        assert!(user(&["--user", "ann"]).contains("user: Some(\"ann\")"));
+        assert!(user(&["--login", "{\"token\":1}"]).contains("user: None"));
+        assert!(!parse(&[]).asks_for_login());
+    }
+
+    #[test]
+    fn durations() {
+        for (text, expected) in [("5s", 5_000), ("2m", 120_000), ("300ms", 300)] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(expected)));
+        }
+        for text in ["", "5", "s", "-5s", "5h", "1.5s", "5 s"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_told_from_failure() {
+        assert_eq!(exit_code(Ok(())), ExitCode::SUCCESS);
+        let failure = parse(&["--url", "wss://localhost"]).options().unwrap_err();
+        assert!(matches!(failure.kind, FailureKind::Usage));
+        let failure = parse(&["--password-file", "/does/not/exist"]).options().unwrap_err();
+        assert!(failure.message.contains("/does/not/exist"));
+        assert_eq!(exit_code(Err(failure)), ExitCode::from(2));
+    }
+}

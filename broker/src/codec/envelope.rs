@@ -1,0 +1,349 @@
+use std::{borrow::Cow, fmt};
+
+use bytestring::ByteString;
+use jackfield_plugin_api::{Error, ErrorCode, RawJson};
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+/// A transaction id: the JSON text of a number or a string, echoed as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tid(ByteString);
+
+impl Tid {
+    /// The JSON text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The number, where it is one of the broker's own.
+    pub fn number(&self) -> Option<u64> {
+        self.0.parse().ok()
+    }
+}
+
+/// A message of a client's.
+#[derive(Debug)]
+pub enum Message<'a> {
+    /// A request.
+    Request(Envelope<'a>),
+    /// The answer to a request of the broker's.
+    Reply(Reply),
+    /// Word that the answer to a request of the broker's takes longer.
+    Ack(Tid),
+}
+
+/// A request, its names borrowed from the message's text.
+#[derive(Debug)]
+pub struct Envelope<'a> {
+    /// Its class.
+    pub class: Cow<'a, str>,
+    /// Its subclass.
+    pub subclass: Cow<'a, str>,
+    /// Its command.
+    pub cmd: Cow<'a, str>,
+    /// Its data; `{}` where it has none.
+    pub data: RawJson,
+    /// Its id.
+    pub tid: Tid,
+}
+
+impl Envelope<'_> {
+    /// Whether this is a request for `core/SUBCLASS/CMD`.
+    pub fn is_core(&self, subclass: &str, cmd: &str) -> bool {
+        self.class == "core" && self.subclass == subclass && self.cmd == cmd
+    }
+}
+
+/// An answer to a request of the broker's.
+#[derive(Debug)]
+pub struct Reply {
+    /// What it answers.
+    pub tid: Tid,
+    /// Its data, or its error; `invalid_reply` for what is neither.
+    pub result: Result<RawJson, Error>,
+}
+
+/// A message that cannot be used.
+#[derive(Debug)]
+pub struct Malformed {
+    /// What is wrong with it.
+    pub error: Error,
+    /// The id to answer under, where there is one.
+    pub tid: Option<Tid>,
+    /// Whether the sender does not speak the protocol, so that the connection must be closed.
+    pub fatal: bool,
+}
+
+impl Malformed {
+    /// Text that is no message at all.
+    pub fn fatal(error: Error) -> Self {
+        Self { error, tid: None, fatal: true }
+    }
+}
+
+/// Takes a message apart. What lies in `data` is found, not parsed.
+///
+/// # Errors
+/// Whatever protocol §2 calls a bad message.
+pub fn parse(text: &ByteString) -> Result<Message<'_>, Malformed> {
+    let fields: Fields<'_> = match serde_json::from_str(text) {
+        Ok(fields) => fields,
+        Err(error) => return Err(Malformed::fatal(Error::syntax(describe(&error)))),
+    };
+    if fields.class.is_some() || fields.cmd.is_some() {
+        return fields.into_request(text).map(Message::Request);
+    }
+    if fields.result.is_some() {
+        return fields.into_reply(text).map(Message::Reply);
+    }
+    if let Some(ack) = fields.ack {
+        return match tid(ack, text) {
+            Some(tid) => Ok(Message::Ack(tid)),
+            None => Err(Malformed { error: Error::syntax("ack"), tid: None, fatal: false }),
+        };
+    }
+    let tid = fields.tid.and_then(|raw| tid(raw, text));
+    Err(Malformed { error: Error::syntax("neither request, response nor ack"), tid, fatal: false })
+}
+
+/// What is wrong with text that is no message, without quoting it: it may hold a password.
+fn describe(error: &serde_json::Error) -> String {
+    match error.classify() {
+        serde_json::error::Category::Data => "not a JSON object".to_owned(),
+        _ => format!("not JSON, at line {} column {}", error.line(), error.column()),
+    }
+}
+
+/// The top level of a message.
+#[derive(Default)]
+struct Fields<'a> {
+    class: Option<&'a RawValue>,
+    subclass: Option<&'a RawValue>,
+    cmd: Option<&'a RawValue>,
+    data: Option<&'a RawValue>,
+    tid: Option<&'a RawValue>,
+    result: Option<&'a RawValue>,
+    ack: Option<&'a RawValue>,
+}
+
+impl<'a> Fields<'a> {
+    fn into_request(self, text: &ByteString) -> Result<Envelope<'a>, Malformed> {
+        let tid = self.tid.and_then(|raw| tid(raw, text));
+        let bad = |error: Error| Malformed { error, tid: tid.clone(), fatal: false };
+        if self.tid.is_some() && tid.is_none() {
+            return Err(bad(Error::syntax("tid")));
+        }
+        let class = string("class", self.class).map_err(bad)?;
+        let subclass = string("subclass", self.subclass.filter(|raw| raw.get() != "null")).map_err(bad)?;
+        let cmd = string("cmd", self.cmd).map_err(bad)?;
+        let class = class.ok_or_else(|| bad(Error::missing_field("class")))?;
+        let cmd = cmd.ok_or_else(|| bad(Error::missing_field("cmd")))?;
+        let data = data(self.data, text);
+        let Some(tid) = tid else { return Err(bad(Error::missing_field("tid"))) };
+        Ok(Envelope { class, subclass: subclass.unwrap_or(Cow::Borrowed("core")), cmd, data, tid })
+    }
+
+    fn into_reply(self, text: &ByteString) -> Result<Reply, Malformed> {
+        let Some(raw) = self.tid else {
+            return Err(Malformed { error: Error::missing_field("tid"), tid: None, fatal: false });
+        };
+        let Some(tid) = tid(raw, text) else {
+            return Err(Malformed { error: Error::syntax("tid"), tid: None, fatal: false });
+        };
+        let invalid = || Error::new(ErrorCode::InvalidReply);
+        let result = match self.result.map(RawValue::get) {
+            Some("\"ok\"") => Ok(data(self.data, text)),
+            Some("\"error\"") => Err(Error::verbatim(data(self.data, text)).unwrap_or_else(invalid)),
+            _ => Err(invalid()),
+        };
+        Ok(Reply { tid, result })
+    }
+}
+
+fn tid(raw: &RawValue, text: &ByteString) -> Option<Tid> {
+    let json = raw.get();
+    let is_id = json.starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit());
+    is_id.then(|| Tid(text.slice_ref(json)))
+}
+
+fn data(raw: Option<&RawValue>, text: &ByteString) -> RawJson {
+    match raw {
+        Some(raw) if raw.get() != "null" => RawJson::from_raw_in(raw, text),
+        _ => RawJson::empty(),
+    }
+}
+
+/// A string field; what its text says without escapes is borrowed.
+fn string<'a>(name: &str, raw: Option<&'a RawValue>) -> Result<Option<Cow<'a, str>>, Error> {
+    let Some(raw) = raw.map(RawValue::get) else { return Ok(None) };
+    let quoted = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    match quoted {
+        Some(plain) if !plain.contains('\\') => Ok(Some(Cow::Borrowed(plain))),
+        Some(_) => {
+            serde_json::from_str(raw).map(|text| Some(Cow::Owned(text))).map_err(|_| Error::syntax(name))
+        }
+        None => Err(Error::syntax(name)),
+    }
+}
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FieldsVisitor;
+
+        impl<'de> Visitor<'de> for FieldsVisitor {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Fields::default();
+                while let Some(name) = map.next_key()? {
+                    // Of a repeated key the last counts.
+                    match name {
+                        Name::Class => fields.class = Some(map.next_value()?),
+                        Name::Subclass => fields.subclass = Some(map.next_value()?),
+                        Name::Cmd => fields.cmd = Some(map.next_value()?),
+                        Name::Data => fields.data = Some(map.next_value()?),
+                        Name::Tid => fields.tid = Some(map.next_value()?),
+                        Name::Result => fields.result = Some(map.next_value()?),
+                        Name::Ack => fields.ack = Some(map.next_value()?),
+                        Name::Unknown => {
+                            map.next_value::<IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(fields)
+            }
+        }
+
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum Name {
+    Class,
+    Subclass,
+    Cmd,
+    Data,
+    Tid,
+    Result,
+    Ack,
+    #[serde(other)]
+    Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn request(text: &'static str) -> (String, String, Tid) {
+        let text = ByteString::from_static(text);
+        match parse(&text) {
+            Ok(Message::Request(it)) => {
+                (format!("{}/{}/{}", it.class, it.subclass, it.cmd), it.data.as_str().to_owned(), it.tid)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn malformed(text: &'static str) -> (String, Option<String>, bool) {
+        let text = ByteString::from_static(text);
+        let Err(it) = parse(&text) else { panic!("{text}") };
+        (it.error.text().to_owned(), it.tid.map(|tid| tid.as_str().to_owned()), it.fatal)
+    }
+
+    #[test]
+    fn requests() {
+        let (key, data, tid) =
+            request(r#"{"tid": 1e3, "cmd":"b", "x":[{}], "class":"\u0061", "data": {"n" : 1.0}}"#);
+        assert_eq!((key.as_str(), data.as_str(), tid.as_str()), ("a/core/b", r#"{"n" : 1.0}"#, "1e3"));
+        let (key, data, tid) =
+            request(r#"{"class":"a","class":"b","subclass":null,"cmd":"c","data":null,"tid":"\u0041"}"#);
+        assert_eq!((key.as_str(), data.as_str(), tid.as_str()), ("b/core/c", "{}", r#""\u0041""#));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, error, tid) in [
+            (r#"{"class":"a","cmd":"b"}"#, "Missing field: tid", None),
+            (r#"{"class":"a","tid":7}"#, "Missing field: cmd", Some("7")),
+            (r#"{"cmd":"a","tid":"x"}"#, "Missing field: class", Some("\"x\"")),
+            (r#"{"class":1,"cmd":"b","tid":7}"#, "Syntax error: class", Some("7")),
+            (r#"{"class":null,"cmd":"b","tid":7}"#, "Syntax error: class", Some("7")),
+            (r#"{"class":"a","subclass":[],"cmd":"b","tid":7}"#, "Syntax error: subclass", Some("7")),
+            (r#"{"class":"a","cmd":{},"tid":7}"#, "Syntax error: cmd", Some("7")),
+            (r#"{"class":"a","cmd":"b","tid":null}"#, "Syntax error: tid", None),
+            (r#"{"class":"a","cmd":"b","tid":[1]}"#, "Syntax error: tid", None),
+            (r#"{"result":"ok"}"#, "Missing field: tid", None),
+            (r#"{"tid":5}"#, "Syntax error: neither request, response nor ack", Some("5")),
+            ("{}", "Syntax error: neither request, response nor ack", None),
+            (r#"{"ack":null}"#, "Syntax error: ack", None),
+        ] {
+            assert_eq!(malformed(text), (error.to_owned(), tid.map(str::to_owned), false), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_fatal() {
+        for text in ["", " ", "[]", "1", "\"x\"", "null", "{", r#"{"a":1}x"#, r#"{"a":}"#, r#"{"class":"a"#] {
+            let (error, tid, fatal) = malformed(text);
+            assert!(error.starts_with("Syntax error: not "), "{text}: {error}");
+            assert!(tid.is_none() && fatal, "{text}");
+        }
+    }
+
+    #[test]
+    fn replies() {
+        let reply = |text: &'static str| match parse(&ByteString::from_static(text)) {
+            Ok(Message::Reply(reply)) => {
+                reply.result.map(|data| data.as_str().to_owned()).map_err(|error| error.code())
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(reply(r#"{"result":"ok","tid":1}"#), Ok("{}".into()));
+        assert_eq!(reply(r#"{"result":"ok","data":[1e9999],"tid":1}"#), Ok("[1e9999]".into()));
+        assert_eq!(reply(r#"{"result":"error","data":{"code":5,"error":"x"},"tid":1}"#), Err(5));
+        for bad in
+            [r#"{"result":"error","tid":1}"#, r#"{"result":"maybe","tid":1}"#, r#"{"result":1,"tid":1}"#]
+        {
+            assert_eq!(reply(bad), Err(100_047), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_never_panics(text in ".*") {
+            drop(parse(&ByteString::from(text)));
+        }
+
+        #[test]
+        fn arbitrary_members_never_panic(
+            members in proptest::collection::vec(
+                ("class|subclass|cmd|data|tid|result|ack|x", "null|true|-?[0-9]{1,30}|\"[a-z\\\\u0041]{0,4}\"|\\[\\]|\\{\\}"),
+                0..8,
+            ),
+        ) {
+            let members: Vec<_> = members.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+            let text = ByteString::from(format!("{{{}}}", members.join(",")));
+            drop(parse(&text));
+        }
+
+        #[test]
+        fn the_tid_is_echoed_exactly(tid in "-?(0|[1-9][0-9]{0,40})(\\.[0-9]{1,10})?([eE][+-]?[0-9]{1,3})?|\"[ a-z{}\\[\\]:,é]{0,20}\"") {
+            let text = ByteString::from(format!("{{\"class\":\"a\",\"cmd\":\"b\",\"tid\": {tid} }}"));
+            match parse(&text) {
+                Ok(Message::Request(request)) => prop_assert_eq!(request.tid.as_str(), tid),
+                other => prop_assert!(false, "{:?}", other),
+            }
+        }
+    }
+}

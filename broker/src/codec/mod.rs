@@ -1,0 +1,9 @@
+//! Messages: from text to parts, and back (protocol §2).
+
+mod close;
+mod encode;
+mod envelope;
+
+pub use close::CloseReason;
+pub use encode::{EventFrame, Framing, put_ack, put_answer, put_error, put_event, put_request};
+pub use envelope::{Envelope, Malformed, Message, Reply, Tid, parse};

@@ -1,0 +1,267 @@
+//! The task that owns a socket.
+
+mod closing;
+mod inflight;
+mod open;
+mod requests;
+mod timers;
+
+use std::{
+    io,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    codec::{CloseReason, Framing},
+    config::Config,
+    lifecycle::Sessions,
+    router::Router,
+    session::{Frame, Link},
+    telemetry::DropReason,
+    transport::{Channel, Inbound, Stream},
+};
+use open::{Expected, OpenRequests};
+use requests::RateLimit;
+use timers::Timers;
+
+/// Frames are taken from the queue in batches of at most so many, and bytes.
+const BATCH_FRAMES: usize = 64;
+const BATCH_BYTES: usize = 64 << 10;
+
+/// What the connections of one service have in common.
+pub struct Endpoint {
+    /// Where requests go.
+    pub router: Arc<Router>,
+    /// Where logins go.
+    pub sessions: Arc<Sessions>,
+    /// The handlers that had to wait.
+    pub handlers: TaskTracker,
+}
+
+/// A socket whose handshakes are done.
+pub struct Socket {
+    /// The bytes.
+    pub stream: Box<dyn Stream>,
+    /// How its messages are told apart.
+    pub framing: Framing,
+    /// Where it is from.
+    pub remote: Arc<str>,
+    /// Its number.
+    pub id: u64,
+    /// When it was accepted.
+    pub accepted: Instant,
+}
+
+/// Serves a connection until it ends.
+pub async fn serve(endpoint: Arc<Endpoint>, socket: Socket) {
+    let mut connection = Connection::new(endpoint, socket);
+    let end = std::future::poll_fn(|cx| connection.poll_turn(cx)).await;
+    // Boxed, for the end is larger than what every quiet connection should have to keep room for.
+    connection.finish(end).boxed().await;
+}
+
+struct Connection {
+    endpoint: Arc<Endpoint>,
+    link: Arc<Link>,
+    channel: Channel,
+    open: OpenRequests,
+    /// A login under way: what comes behind it waits.
+    gate: Option<BoxFuture<'static, ()>>,
+    /// Whether what was read may hold another message.
+    unread: bool,
+    /// Whether bytes were written that the stream may hold back.
+    unflushed: bool,
+    timers: Timers,
+    rate: RateLimit,
+}
+
+/// How the conversation came to its end.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// The broker closes.
+    Close(CloseReason),
+    /// The client closed its sending half.
+    HalfClosed,
+    /// The client said goodbye in the transport's own way.
+    Goodbye,
+    /// The socket broke.
+    Broken,
+}
+
+impl Connection {
+    fn new(endpoint: Arc<Endpoint>, socket: Socket) -> Self {
+        let config = endpoint.sessions.settings.load();
+        let channel = Channel::new(socket.stream, socket.framing, config.limits.message_bytes);
+        let timers = Timers::new(socket.accepted + config.timeouts.login);
+        let service = Arc::clone(&endpoint.sessions.service);
+        let link = Arc::new(Link::new(socket.id, socket.framing, service, socket.remote));
+        drop(config);
+        endpoint.sessions.metrics.connections.increment(1.0);
+        endpoint.sessions.anonymous.insert(&link);
+        Self {
+            endpoint,
+            link,
+            channel,
+            open: OpenRequests::default(),
+            gate: None,
+            unread: false,
+            unflushed: false,
+            timers,
+            rate: RateLimit::default(),
+        }
+    }
+
+    fn config(&self) -> arc_swap::Guard<Arc<Config>> {
+        self.endpoint.sessions.settings.load()
+    }
+
+    /// Does all that can be done without waiting.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.link.outbound.register(cx.waker());
+        loop {
+            if let Some(reason) = self.link.close_reason().filter(|_| self.gate.is_none()) {
+                return Poll::Ready(End::Close(reason));
+            }
+            if self.poll_output(cx).is_err() {
+                return Poll::Ready(End::Broken);
+            }
+            match self.poll_input(cx) {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(end) => return Poll::Ready(end),
+            }
+            if self.channel.pending() > 0 && self.timers.stalled.is_none() {
+                continue;
+            }
+            match self.poll_timers(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(reason)) => return Poll::Ready(End::Close(reason)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Writes what waits, as far as the socket takes it.
+    fn poll_output(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        loop {
+            self.take_frames();
+            if self.channel.pending() == 0 {
+                self.timers.stalled = None;
+                if std::mem::take(&mut self.unflushed) && self.channel.poll_flush(cx)?.is_pending() {
+                    self.unflushed = true;
+                }
+                return Ok(());
+            }
+            match self.channel.poll_write(cx)? {
+                Poll::Ready(written) => {
+                    self.endpoint.sessions.metrics.bytes_sent.increment(written as u64);
+                    self.timers.stalled = None;
+                    self.unflushed = true;
+                }
+                Poll::Pending => {
+                    self.timers.stalled.get_or_insert_with(Instant::now);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn take_frames(&mut self) {
+        while self.channel.pending() < BATCH_BYTES {
+            let (channel, open) = (&mut self.channel, &mut self.open);
+            let answer = self.endpoint.sessions.settings.load().timeouts.answer;
+            let mut deadline = None;
+            let mut expect = |tid, expected| {
+                let deadline = *deadline.get_or_insert_with(|| Instant::now() + answer);
+                open.insert(tid, expected, deadline);
+            };
+            let more = self.link.outbound.take(BATCH_FRAMES, BATCH_BYTES, |frame| match frame {
+                Frame::Answer(bytes) | Frame::Event { bytes, tid: None } => channel.push(bytes),
+                Frame::Event { bytes, tid: Some(tid) } => {
+                    expect(tid, Expected::Event);
+                    channel.push(bytes);
+                }
+                Frame::Request { bytes, tid, waiter } => {
+                    expect(tid, Expected::Answer(waiter));
+                    channel.push(bytes);
+                }
+            });
+            if !more {
+                return;
+            }
+        }
+    }
+
+    /// Reads and handles what is there; `true` when that was anything.
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let mut progress = self.poll_gate(cx);
+        progress |= self.handle_messages(cx)?;
+        if !self.may_read() {
+            return Ok(progress);
+        }
+        match self.channel.poll_read(cx) {
+            Poll::Pending => Ok(progress),
+            Poll::Ready(Ok(0)) => Err(End::HalfClosed),
+            Poll::Ready(Ok(received)) => {
+                self.endpoint.sessions.metrics.bytes_received.increment(received as u64);
+                self.timers.last_received = Instant::now();
+                self.unread = true;
+                self.handle_messages(cx)?;
+                Ok(true)
+            }
+            Poll::Ready(Err(_)) => Err(End::Broken),
+        }
+    }
+
+    fn poll_gate(&mut self, cx: &mut Context<'_>) -> bool {
+        let opened = self.gate.as_mut().is_some_and(|gate| gate.poll_unpin(cx).is_ready());
+        if opened {
+            self.gate = None;
+            // What was waiting for the login is answered behind it.
+            self.take_frames();
+        }
+        opened
+    }
+
+    /// Nothing is read while a login is under way, nor while the client does not read its answers (protocol §2).
+    fn may_read(&self) -> bool {
+        let waiting = self.channel.pending() + self.link.outbound.bytes();
+        self.gate.is_none() && waiting <= self.config().limits.outbound_bytes / 2
+    }
+
+    fn handle_messages(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let limit = self.config().limits.message_bytes;
+        let mut progress = false;
+        while self.unread && self.link.close_reason().is_none() && self.may_read() {
+            match self.channel.next_message(limit) {
+                Ok(Some(Inbound::Message(text))) => self.message(&text, cx)?,
+                Ok(Some(Inbound::Close)) => return Err(End::Goodbye),
+                Ok(None) => self.unread = false,
+                Err(violation) => return Err(self.violated(violation, limit)),
+            }
+            progress = true;
+        }
+        Ok(progress)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let sessions = &self.endpoint.sessions;
+        sessions.anonymous.remove(&self.link);
+        if let Some(session) = self.link.end() {
+            sessions.end(session, CloseReason::Gone);
+        }
+        let reason = match self.link.close_reason() {
+            Some(CloseReason::SlowConsumer) => DropReason::SlowConsumer,
+            _ => DropReason::Disconnected,
+        };
+        sessions.metrics.events_dropped.add(reason, self.link.outbound.discard());
+        sessions.metrics.connections.decrement(1.0);
+    }
+}

@@ -1,0 +1,146 @@
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, atomic::Ordering},
+    task::Context,
+};
+
+use bytestring::ByteString;
+use futures_util::FutureExt;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use jackfield_plugin_api::{Call, Error, ErrorCode};
+
+use super::{Connection, End, inflight::InFlight};
+use crate::{
+    codec::{self, CloseReason, Envelope, Malformed, Message, put_answer, put_error},
+    router::{Answered, Routed, Wanted},
+    telemetry::{BadInput, Outcome},
+    transport::Violation,
+};
+
+impl Connection {
+    /// Handles one message of the client's.
+    pub(super) fn message(&mut self, text: &ByteString, cx: &mut Context<'_>) -> Result<(), End> {
+        match codec::parse(text) {
+            Ok(Message::Request(envelope)) => self.request(envelope, cx),
+            Ok(Message::Reply(reply)) => {
+                if !self.open.answer(reply.tid.number(), reply.result) {
+                    self.count_bad(BadInput::UnknownTid);
+                }
+            }
+            Ok(Message::Ack(tid)) => {
+                let more = self.config().timeouts.acked;
+                if !self.open.ack(tid.number(), more) {
+                    self.count_bad(BadInput::UnknownTid);
+                }
+            }
+            Err(malformed) => return self.malformed(&malformed),
+        }
+        Ok(())
+    }
+
+    fn malformed(&mut self, malformed: &Malformed) -> Result<(), End> {
+        self.count_bad(if malformed.fatal { BadInput::Message } else { BadInput::Envelope });
+        put_error(self.channel.answers(), self.link.framing, malformed.tid.as_ref(), &malformed.error);
+        if malformed.fatal { Err(End::Close(CloseReason::Syntax)) } else { Ok(()) }
+    }
+
+    /// Answers what the client must not send.
+    pub(super) fn violated(&mut self, violation: Violation, limit: usize) -> End {
+        self.count_bad(BadInput::Message);
+        let (error, reason) = match violation {
+            Violation::TooLarge(size) => (Error::message_too_large(size, limit), CloseReason::TooLarge),
+            Violation::NotUtf8 => (Error::syntax("not UTF-8"), CloseReason::Syntax),
+            Violation::Protocol => return End::Close(CloseReason::Protocol),
+        };
+        put_error(self.channel.answers(), self.link.framing, None, &error);
+        End::Close(reason)
+    }
+
+    fn request(&mut self, envelope: Envelope<'_>, cx: &mut Context<'_>) {
+        if let Err(error) = self.admit(&envelope) {
+            self.endpoint.sessions.metrics.requests.add(Outcome::Error, 1);
+            return put_error(self.channel.answers(), self.link.framing, Some(&envelope.tid), &error);
+        }
+        let is_login = envelope.is_core("user", "login");
+        let Envelope { class, subclass, cmd, .. } = &envelope;
+        tracing::trace!(connection = self.link.id, %class, %subclass, %cmd, "request");
+        let inflight = Arc::new(InFlight::new(&self.endpoint, &self.link, envelope.tid));
+        let call: Arc<dyn Call> = Arc::clone(&inflight) as _;
+        let wanted = Wanted { class: &envelope.class, subclass: &envelope.subclass, cmd: &envelope.cmd };
+        match self.endpoint.router.route(wanted, envelope.data, &call, &self.link.turn, cx) {
+            Routed::Done(answered) => self.answer(&inflight, answered),
+            Routed::Running(running) => {
+                self.link.inflight.fetch_add(1, Ordering::AcqRel);
+                let work = inflight.run(running);
+                if is_login {
+                    self.gate = Some(work.boxed());
+                } else {
+                    self.endpoint.handlers.spawn(work);
+                }
+            }
+        }
+    }
+
+    /// What is asked before anything about the command is.
+    fn admit(&mut self, envelope: &Envelope<'_>) -> Result<(), Error> {
+        let is_ping = envelope.is_core("core", "ping");
+        let sessions = Arc::clone(&self.endpoint.sessions);
+        if sessions.is_draining() {
+            return Err(ErrorCode::ShuttingDown.into());
+        }
+        if is_ping {
+            return Ok(());
+        }
+        if self.link.session().is_none() && !envelope.is_core("user", "login") {
+            return Err(ErrorCode::NotAuthenticated.into());
+        }
+        let limits = &sessions.settings.load().limits;
+        if self.link.session().is_some() && !self.rate.admits(limits.requests_per_second) {
+            return Err(ErrorCode::RateLimited.into());
+        }
+        if self.link.inflight() >= limits.inflight {
+            return Err(ErrorCode::TooManyRequests.into());
+        }
+        Ok(())
+    }
+
+    /// Answers a request that was served in place.
+    fn answer(&mut self, inflight: &InFlight, answered: Answered) {
+        let metrics = &self.endpoint.sessions.metrics;
+        let (out, framing) = (self.channel.answers(), self.link.framing);
+        match &answered.result {
+            Ok(data) => {
+                metrics.requests.add(Outcome::Ok, 1);
+                put_answer(out, framing, inflight.tid(), data);
+            }
+            Err(error) => {
+                metrics.requests.add(Outcome::Error, 1);
+                put_error(out, framing, Some(inflight.tid()), error);
+            }
+        }
+        inflight.answered(answered.unrecognized);
+    }
+
+    fn count_bad(&self, kind: BadInput) {
+        self.endpoint.sessions.metrics.bad_input.add(kind, 1);
+    }
+}
+
+/// `limits.requests_per_second`, with a burst of one second's worth.
+#[derive(Default)]
+pub(super) struct RateLimit {
+    per_second: u32,
+    limiter: Option<Box<DefaultDirectRateLimiter>>,
+}
+
+impl RateLimit {
+    /// Whether one more request may be made now; 0 allows any number.
+    fn admits(&mut self, per_second: u32) -> bool {
+        if per_second != self.per_second {
+            self.per_second = per_second;
+            self.limiter = NonZeroU32::new(per_second)
+                .map(|limit| Box::new(RateLimiter::direct(Quota::per_second(limit))));
+        }
+        self.limiter.as_ref().is_none_or(|limiter| limiter.check().is_ok())
+    }
+}

@@ -1,0 +1,205 @@
+//! Events: who wants them, and how they get there. Plain functions: nothing here waits for anybody.
+
+mod deliver;
+mod filters;
+mod index;
+mod merge;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use arc_swap::ArcSwap;
+use jackfield_plugin_api::{
+    Caller, Error, ErrorCode, Event, Identity, RawJson, ServiceScope, Subscription, Topic,
+};
+
+use crate::{
+    config::Config,
+    session::{Session, SubscriptionKey},
+    telemetry::{DropReason, Metrics},
+};
+use deliver::Delivery;
+use filters::Filters;
+use index::Index;
+
+pub use deliver::sender;
+pub use filters::NamedFilter;
+
+/// How many subscriptions a session gets at login.
+const AUTOMATIC: usize = 2;
+
+/// The events of a broker: every service's, for events may cross from one to another.
+pub struct Events {
+    index: Index,
+    services: Vec<Arc<str>>,
+    filters: Vec<Filters>,
+    settings: Arc<ArcSwap<Config>>,
+    metrics: Arc<Metrics>,
+    /// Ids of the broker's own requests, events among them: one counter, so that receivers can share a frame.
+    last_tid: AtomicU64,
+}
+
+impl Events {
+    /// The events of the services with these names; their numbers are their places.
+    pub fn new(services: Vec<Arc<str>>, settings: Arc<ArcSwap<Config>>, metrics: Arc<Metrics>) -> Self {
+        let filters = services.iter().map(|_| Filters::default()).collect();
+        Self { index: Index::default(), services, filters, settings, metrics, last_tid: AtomicU64::new(0) }
+    }
+
+    /// The next id for a request of the broker's.
+    pub fn next_tid(&self) -> u64 {
+        self.last_tid.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Puts another chain of filters in force in a service.
+    pub fn set_filters(&self, service: u16, chain: Vec<NamedFilter>) {
+        if let Some(filters) = self.filters.get(usize::from(service)) {
+            filters.replace(chain);
+        }
+    }
+
+    /// Fires an event in the name of `from`, and says for how many sessions it was queued. `service` is where `Own`
+    /// is.
+    ///
+    /// # Errors
+    /// `invalid_value` for class `*`, `service_not_found`.
+    pub fn publish(&self, service: u16, event: Event, from: Option<&Caller>) -> Result<usize, Error> {
+        if event.topic.class == "*" {
+            return Err(Error::invalid_value("class"));
+        }
+        let target = self.resolve(&event.service, service)?;
+        self.metrics.events_published.increment(1);
+        let filters = self.filters.get(usize::from(service));
+        let Some(event) = filters.map_or(Some(event.clone()), |filters| filters.fired(event)) else {
+            self.metrics.events_dropped.add(DropReason::Filtered, 1);
+            return Ok(0);
+        };
+        let config = self.settings.load();
+        let mut delivery = Delivery::new(self, &event, from, config.limits.outbound_bytes);
+        match target {
+            SubscriptionKey::EVERY_SERVICE => self.deliver_everywhere(&mut delivery),
+            target => delivery.deliver_in(&self.index, target),
+        }
+        Ok(delivery.finish())
+    }
+
+    /// An event to every service reaches each session once, its own service's subscriptions first.
+    fn deliver_everywhere(&self, delivery: &mut Delivery<'_>) {
+        for own_only in [true, false] {
+            for (number, _) in self.services.iter().enumerate() {
+                delivery.deliver_of_all(&self.index, number as u16, own_only);
+            }
+        }
+    }
+
+    /// Offers an event that a client sent to the filters of its service.
+    pub fn received(&self, service: u16, event: &Event, from: &Caller) {
+        if let Some(filters) = self.filters.get(usize::from(service)) {
+            filters.received(event, from);
+        }
+    }
+
+    /// Subscribes a session, or replaces the body of a subscription that it has. The two that every session gets at
+    /// login come on top of the limit.
+    ///
+    /// # Errors
+    /// `service_not_found`, `session_not_found` once it has ended, `limit_exceeded`.
+    pub fn subscribe(&self, session: &Arc<Session>, subscription: Subscription) -> Result<(), Error> {
+        let most = self.settings.load().limits.subscriptions_per_session;
+        self.add(session, subscription, most.saturating_add(AUTOMATIC))
+    }
+
+    /// Subscribes a session that has just started to what is its own.
+    pub fn subscribe_to_own(&self, session: &Arc<Session>) {
+        let Identity { user, session_id, .. } = &session.identity;
+        for (subclass, obj_id) in [("user_event", user.as_str()), ("session_event", session_id.as_str())] {
+            let topic = Topic::new("core", subclass, "*", obj_id);
+            let own = Subscription { topic, service: ServiceScope::Own, body: RawJson::empty() };
+            // Cannot fail: it has just started, in its own service, and has no other yet.
+            self.add(session, own, AUTOMATIC).ok();
+        }
+    }
+
+    fn add(&self, session: &Arc<Session>, subscription: Subscription, most: usize) -> Result<(), Error> {
+        let key = self.key(session, &subscription.topic, &subscription.service)?;
+        let mut own = session.subscriptions.lock();
+        let Some(own) = own.as_mut() else { return Err(ErrorCode::SessionNotFound.into()) };
+        if own.len() >= most && !own.contains_key(&key) {
+            return Err(Error::about(ErrorCode::LimitExceeded, "subscriptions_per_session"));
+        }
+        if own.insert(key.clone(), subscription.body.clone()).is_none() {
+            self.metrics.subscriptions.increment(1.0);
+        }
+        self.index.insert(key, session, subscription.body);
+        Ok(())
+    }
+
+    /// Ends a subscription, if it is there.
+    ///
+    /// # Errors
+    /// `service_not_found`.
+    pub fn unsubscribe(
+        &self,
+        session: &Arc<Session>,
+        topic: &Topic,
+        service: &ServiceScope,
+    ) -> Result<(), Error> {
+        let key = self.key(session, topic, service)?;
+        let mut own = session.subscriptions.lock();
+        if own.as_mut().is_some_and(|own| own.shift_remove(&key).is_some()) {
+            self.index.remove(&key, session.key);
+            self.metrics.subscriptions.decrement(1.0);
+        }
+        Ok(())
+    }
+
+    /// Ends all of a session's subscriptions, for good.
+    pub fn forget(&self, session: &Session) {
+        let Some(own) = session.subscriptions.lock().take() else { return };
+        self.metrics.subscriptions.decrement(own.len() as f64);
+        for key in own.keys() {
+            self.index.remove(key, session.key);
+        }
+    }
+
+    /// A session's subscriptions, in the order in which they were made.
+    pub fn subscriptions(&self, session: &Session) -> Vec<Subscription> {
+        let own = session.subscriptions.lock();
+        let subscription = |(key, body): (&SubscriptionKey, &RawJson)| Subscription {
+            topic: key.topic.clone(),
+            service: self.scope(key.service, session.service),
+            body: body.clone(),
+        };
+        own.iter().flatten().map(subscription).collect()
+    }
+
+    fn scope(&self, service: u16, own: u16) -> ServiceScope {
+        match self.services.get(usize::from(service)) {
+            _ if service == own => ServiceScope::Own,
+            Some(name) => ServiceScope::Named((&**name).into()),
+            None => ServiceScope::All,
+        }
+    }
+
+    fn key(&self, session: &Session, topic: &Topic, scope: &ServiceScope) -> Result<SubscriptionKey, Error> {
+        let service = self.resolve(scope, session.service)?;
+        Ok(SubscriptionKey { service, topic: topic.clone() })
+    }
+
+    fn resolve(&self, scope: &ServiceScope, own: u16) -> Result<u16, Error> {
+        match scope {
+            ServiceScope::Own => Ok(own),
+            ServiceScope::All => Ok(SubscriptionKey::EVERY_SERVICE),
+            ServiceScope::Named(name) => {
+                let place = self.services.iter().position(|service| **service == **name);
+                place.map(|place| place as u16).ok_or_else(|| ErrorCode::ServiceNotFound.into())
+            }
+        }
+    }
+
+    fn service_name(&self, service: u16) -> Option<&str> {
+        self.services.get(usize::from(service)).map(|name| &**name)
+    }
+}

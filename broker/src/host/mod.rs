@@ -1,0 +1,188 @@
+//! The broker as plugins see it.
+
+mod session_log;
+mod session_request;
+mod store;
+mod virtual_session;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use jackfield_plugin_api::{
+    Action, Call, Caller, CommandInfo, CommandKey, Counter, Error, ErrorCode, Event, Gauge, Host, LogRecord,
+    LogSink, PluginInfo, RawJson, Request, Result, ServiceScope, SessionId, SessionInfo, SessionRequest,
+    Store, Subscription, Topic, UserId, VirtualSession, Who,
+};
+
+use crate::{codec::CloseReason, lifecycle::Sessions, router::Router, session::Session, transport::Stream};
+pub use store::Stores;
+
+/// The plugin that may speak for the broker.
+pub const CORE: &str = "core";
+
+/// What the hosts of one service's plugins have in common.
+pub struct Facilities {
+    /// The sessions.
+    pub sessions: Arc<Sessions>,
+    /// The commands.
+    pub router: Arc<Router>,
+    /// Where `core session log` goes besides the broker's own log.
+    pub log_sinks: ArcSwap<Vec<Arc<dyn LogSink>>>,
+    /// What `core plugin list` tells, asked anew each time.
+    pub plugins: ArcSwap<Vec<Arc<dyn Describe>>>,
+    /// The plugins' state.
+    pub stores: Arc<Stores>,
+    /// Serves the broker's end of a virtual session; set once connections can be served.
+    pub connect: OnceLock<Box<dyn Connect>>,
+}
+
+/// Tells of a plugin.
+pub trait Describe: Send + Sync {
+    /// What there is to tell now.
+    fn describe(&self) -> PluginInfo;
+}
+
+/// Takes new connections.
+pub trait Connect: Send + Sync {
+    /// Serves a connection that came without a listener.
+    ///
+    /// # Errors
+    /// `limit_exceeded`, `shutting_down`.
+    fn connect(&self, stream: Box<dyn Stream>, remote: Arc<str>) -> Result<()>;
+}
+
+/// The broker, as one plugin of one service sees it.
+pub struct PluginHost {
+    plugin: Box<str>,
+    facilities: Arc<Facilities>,
+}
+
+impl PluginHost {
+    /// The view of `plugin`.
+    pub fn new(plugin: &str, facilities: Arc<Facilities>) -> Self {
+        Self { plugin: plugin.into(), facilities }
+    }
+
+    fn sessions(&self) -> &Sessions {
+        &self.facilities.sessions
+    }
+
+    fn live(&self, id: &SessionId) -> Result<Arc<Session>> {
+        self.sessions().directory.get(id.as_str()).ok_or_else(|| ErrorCode::SessionNotFound.into())
+    }
+}
+
+#[async_trait]
+impl Host for PluginHost {
+    fn service(&self) -> &str {
+        &self.sessions().service
+    }
+
+    async fn authorize(&self, caller: &Arc<Caller>, action: &Action) -> Result<()> {
+        self.facilities.router.authorizers.permit(caller, action).await
+    }
+
+    fn publish(&self, event: Event, from: Option<&Caller>) -> Result<usize> {
+        // protocol.md §5: class `core` is the broker's.
+        if event.topic.class == CORE && *self.plugin != *CORE {
+            return Err(Error::invalid_value("class"));
+        }
+        self.sessions().events.publish(self.sessions().number, event, from)
+    }
+
+    fn received(&self, event: &Event, from: &Caller) {
+        self.sessions().events.received(self.sessions().number, event, from);
+    }
+
+    fn subscribe(&self, session: &SessionId, subscription: Subscription) -> Result<()> {
+        self.sessions().events.subscribe(&self.live(session)?, subscription)
+    }
+
+    fn unsubscribe(&self, session: &SessionId, topic: &Topic, service: &ServiceScope) -> Result<()> {
+        self.sessions().events.unsubscribe(&self.live(session)?, topic, service)
+    }
+
+    fn subscriptions(&self, session: &SessionId) -> Result<Vec<Subscription>> {
+        Ok(self.sessions().events.subscriptions(&*self.live(session)?))
+    }
+
+    async fn request(&self, session: &SessionId, request: SessionRequest) -> Result<RawJson> {
+        session_request::send(self.sessions(), &*self.live(session)?, request)?.answer().await
+    }
+
+    async fn call(&self, request: Request) -> Result<RawJson> {
+        let caller = Caller {
+            connection: 0,
+            service: Arc::clone(&self.sessions().service),
+            remote: format!("plugin:{}", self.plugin).into(),
+            who: Who::Plugin,
+        };
+        self.facilities.router.call(request, Arc::new(PluginCall(Arc::new(caller)))).await.result
+    }
+
+    fn users(&self) -> BTreeMap<UserId, Vec<SessionId>> {
+        self.sessions().directory.users()
+    }
+
+    fn session(&self, id: &SessionId) -> Option<SessionInfo> {
+        self.sessions().directory.get(id.as_str()).map(|session| session.info.clone())
+    }
+
+    fn user_sessions(&self, user: &UserId) -> Vec<SessionInfo> {
+        self.sessions().directory.of_user(user.as_str()).iter().map(|session| session.info.clone()).collect()
+    }
+
+    fn stop_session(&self, id: &SessionId) -> Result<UserId> {
+        Ok(self.sessions().stop(id, CloseReason::Stopped)?)
+    }
+
+    fn commands(&self) -> Vec<CommandInfo> {
+        self.facilities.router.registry.commands()
+    }
+
+    fn command(&self, key: &CommandKey) -> Option<CommandInfo> {
+        let chain = self.facilities.router.registry.lookup(&key.class, &key.subclass, &key.cmd)?;
+        chain.entries.first().map(|entry| entry.info())
+    }
+
+    fn plugins(&self) -> Vec<PluginInfo> {
+        self.facilities.plugins.load().iter().map(|plugin| plugin.describe()).collect()
+    }
+
+    fn log(&self, record: LogRecord) -> Result<()> {
+        session_log::write(&record);
+        session_log::hand_out(&self.facilities.log_sinks.load(), &record)
+    }
+
+    fn open_session(&self, remote: &str) -> Result<VirtualSession> {
+        let connect = self.facilities.connect.get().ok_or(ErrorCode::PluginUnavailable)?;
+        virtual_session::open(&**connect, remote)
+    }
+
+    fn store(&self) -> Result<Arc<dyn Store>> {
+        self.facilities.stores.open(&self.sessions().service, &self.plugin)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Counter {
+        let counter = self.sessions().metrics.plugin_counter(name, help);
+        Counter::new(move |n| counter.increment(n))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Gauge {
+        let gauge = self.sessions().metrics.plugin_gauge(name, help);
+        Gauge::new(move |value| gauge.set(value))
+    }
+}
+
+/// A request that a plugin makes by itself.
+struct PluginCall(Arc<Caller>);
+
+impl Call for PluginCall {
+    fn caller(&self) -> &Arc<Caller> {
+        &self.0
+    }
+}

@@ -1,0 +1,183 @@
+//! How sessions begin and end.
+
+mod login;
+mod metadata;
+
+use std::sync::{Arc, atomic::AtomicBool, atomic::Ordering};
+
+use arc_swap::ArcSwap;
+use jackfield_plugin_api::{
+    CommandKey, ErrorCode, Event, RawJson, RawObject, SessionChange, SessionChangeKind, SessionId,
+    SessionObserver, Topic, UserId,
+};
+use parking_lot::Mutex;
+
+use crate::{
+    auth::Authenticators,
+    codec::CloseReason,
+    config::Config,
+    event::Events,
+    session::{Anonymous, Directory, Session},
+    telemetry::{Metrics, panics},
+};
+
+/// The sessions of one service.
+pub struct Sessions {
+    /// The service's name.
+    pub service: Arc<str>,
+    /// The service's number.
+    pub number: u16,
+    /// Who is here.
+    pub directory: Directory,
+    /// Who may come in.
+    pub authenticators: Authenticators,
+    /// What they tell each other.
+    pub events: Arc<Events>,
+    /// The configuration in force.
+    pub settings: Arc<ArcSwap<Config>>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Set when the broker stops.
+    pub draining: Arc<AtomicBool>,
+    /// The connections that have not logged in.
+    pub anonymous: Anonymous,
+    changes: Mutex<Changes>,
+}
+
+/// Starts and ends have one order, and observers see it: both happen under this lock.
+#[derive(Default)]
+struct Changes {
+    last: u64,
+    observers: Vec<Arc<dyn SessionObserver>>,
+}
+
+/// What all services of a broker share.
+#[derive(Clone)]
+pub struct Shared {
+    /// All events.
+    pub events: Arc<Events>,
+    /// The configuration in force.
+    pub settings: Arc<ArcSwap<Config>>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Set when the broker stops.
+    pub draining: Arc<AtomicBool>,
+}
+
+impl Sessions {
+    /// The sessions of the service `name`, none yet.
+    pub fn new(name: Arc<str>, number: u16, shared: Shared) -> Self {
+        Self {
+            service: name,
+            number,
+            directory: Directory::default(),
+            authenticators: Authenticators::new(),
+            events: shared.events,
+            settings: shared.settings,
+            metrics: shared.metrics,
+            draining: shared.draining,
+            anonymous: Anonymous::default(),
+            changes: Mutex::default(),
+        }
+    }
+
+    /// Whether the broker is stopping.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Tells other observers from now on.
+    pub fn set_observers(&self, observers: Vec<Arc<dyn SessionObserver>>) {
+        self.changes.lock().observers = observers;
+    }
+
+    /// Ends a session, once: it is listed no more and gets no more events. Its connection is its own business.
+    pub fn end(&self, session: &Session, reason: CloseReason) {
+        {
+            let mut changes = self.changes.lock();
+            if !self.directory.remove(session) {
+                return;
+            }
+            changes.tell(session, SessionChangeKind::Ended { reason: reason.name() });
+        }
+        self.events.forget(session);
+        self.metrics.sessions.decrement(1.0);
+        let Identifiers { user, session_id } = Identifiers::of(session);
+        tracing::debug!(service = %self.service, %user, %session_id, reason = reason.name(), "session ended");
+        self.announce(session, "stop", Some(reason.name()));
+    }
+
+    /// Ends a session and has its connection closed once what is queued for it is written.
+    ///
+    /// # Errors
+    /// `session_not_found`.
+    pub fn stop(&self, id: &SessionId, reason: CloseReason) -> Result<UserId, ErrorCode> {
+        let session = self.directory.get(id.as_str()).ok_or(ErrorCode::SessionNotFound)?;
+        self.end(&session, reason);
+        session.link.close(reason);
+        Ok(session.identity.user.clone())
+    }
+
+    /// Fires an event of the broker's own.
+    pub fn notify(&self, topic: Topic, body: RawJson) {
+        // Class and service are right by construction.
+        self.events.publish(self.number, Event::new(topic, body), None).ok();
+    }
+
+    /// Tells a session which of its request's data fields nobody knows (protocol §5).
+    pub fn notify_unrecognized(&self, session: &Session, command: &CommandKey, fields: &[String]) {
+        let CommandKey { class, subclass, cmd } = command;
+        let body = serde_json::json!({ "class": class, "subclass": subclass, "cmd": cmd, "fields": fields });
+        let body = RawJson::from_value(&body).unwrap_or_default();
+        let id = session.identity.session_id.as_str();
+        self.notify(Topic::new("core", "session_event", "unrecognized_fields", id), body);
+    }
+
+    /// The event `core`/`session`/`start` or `stop`.
+    fn announce(&self, session: &Session, kind: &'static str, reason: Option<&str>) {
+        let mut body = RawObject::default();
+        let fields = [
+            ("user", Some(session.identity.user.as_str())),
+            ("remote", Some(&*session.info.remote)),
+            ("reason", reason),
+        ];
+        for (name, value) in fields {
+            if let Some(value) = value {
+                // A string is always JSON.
+                body.set(name, &value).ok();
+            }
+        }
+        self.notify(
+            Topic::new("core", "session", kind, session.identity.session_id.as_str()),
+            body.to_json(),
+        );
+    }
+}
+
+impl Changes {
+    fn tell(&mut self, session: &Session, kind: SessionChangeKind) {
+        self.last += 1;
+        if self.observers.is_empty() {
+            return;
+        }
+        let change = SessionChange { number: self.last, kind, session: session.info.clone() };
+        for observer in &self.observers {
+            let told = std::panic::AssertUnwindSafe(|| observer.session_changed(&change));
+            if let Err(panic) = std::panic::catch_unwind(told) {
+                panics::caught("a session observer panicked", &*panic);
+            }
+        }
+    }
+}
+
+/// A session's names, for log fields.
+struct Identifiers<'a> {
+    user: &'a UserId,
+    session_id: &'a SessionId,
+}
+
+impl<'a> Identifiers<'a> {
+    fn of(session: &'a Session) -> Self {
+        Self { user: &session.identity.user, session_id: &session.identity.session_id }
+    }
+}

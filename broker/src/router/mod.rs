@@ -1,0 +1,262 @@
+//! From a request to its handler and back: look-up, permission, schema, handler (protocol §2, §6).
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    task::{Context as TaskContext, Poll},
+};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use jackfield_plugin_api::{
+    Answer, Call, CallMode, CommandKey, Context, Error, ErrorCode, Outcome, RawJson, Request,
+};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use crate::{
+    auth::Authorizers,
+    registry::{Chain, Entry, Registry},
+    telemetry::{Metrics, panics},
+};
+
+/// The router of one service.
+pub struct Router {
+    /// What can be asked for.
+    pub registry: Registry,
+    /// Who may ask for it.
+    pub authorizers: Authorizers,
+    metrics: Arc<Metrics>,
+}
+
+/// How a request got on.
+pub enum Routed {
+    /// It is answered.
+    Done(Answered),
+    /// Somebody has to wait for it.
+    Running(Running),
+}
+
+/// The end of a request.
+#[derive(Debug)]
+pub struct Answered {
+    /// What the caller gets.
+    pub result: Result<RawJson, Error>,
+    /// Which of its data fields nobody knows.
+    pub unrecognized: Option<Unrecognized>,
+}
+
+/// Data fields that a command does not know.
+#[derive(Debug)]
+pub struct Unrecognized {
+    /// The command.
+    pub command: Arc<CommandKey>,
+    /// The fields.
+    pub fields: Vec<String>,
+}
+
+/// A request that is not answered yet.
+pub struct Running {
+    /// How it is run.
+    pub mode: CallMode,
+    /// Its end.
+    pub work: BoxFuture<'static, Answered>,
+}
+
+/// What is wanted, as the caller wrote it.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The class.
+    pub class: &'a str,
+    /// The subclass.
+    pub subclass: &'a str,
+    /// The command.
+    pub cmd: &'a str,
+}
+
+impl Wanted<'_> {
+    fn key(self) -> CommandKey {
+        CommandKey::new(self.class, self.subclass, self.cmd)
+    }
+}
+
+impl From<Error> for Answered {
+    fn from(error: Error) -> Self {
+        Self { result: Err(error), unrecognized: None }
+    }
+}
+
+impl Router {
+    /// A router over a registry that is still empty.
+    pub fn new(authorizers: Authorizers, metrics: Arc<Metrics>) -> Self {
+        Self { registry: Registry::new(), authorizers, metrics }
+    }
+
+    /// Routes a request. Its handler is polled once in place; only what is not answered by that has to be waited
+    /// for. `turn` is the session's, for requests that must run one after the other.
+    pub fn route(
+        self: &Arc<Self>,
+        wanted: Wanted<'_>,
+        data: RawJson,
+        call: &Arc<dyn Call>,
+        turn: &Arc<Mutex<()>>,
+        cx: &mut TaskContext<'_>,
+    ) -> Routed {
+        let Some(chain) = self.registry.lookup(wanted.class, wanted.subclass, wanted.cmd) else {
+            return Routed::Done(Error::unknown_command(&wanted.key()).into());
+        };
+        let Some(first) = chain.entries.first() else {
+            return Routed::Done(exhausted(&chain, &wanted.key()).into());
+        };
+        let mode = first.command.mode;
+        let command = if chain.exact > 0 { Arc::clone(&first.key) } else { Arc::new(wanted.key()) };
+        let job = Job { router: Arc::clone(self), chain: Arc::clone(&chain), call: Arc::clone(call) };
+        let request = Request { command, data };
+        let turn = mode.ordered.then(|| Arc::clone(turn));
+        let said = self.authorizers.permit_now(call.caller(), &first.permission(&request.command));
+        let held = match &turn {
+            Some(turn) => Arc::clone(turn).try_lock_owned().ok(),
+            None => None,
+        };
+        match said {
+            _ if turn.is_some() && held.is_none() => poll_once(mode, job.run_in_turn(request, turn), cx),
+            None => poll_once(mode, job.run_permitted(request, held), cx),
+            Some(Err(error)) => Routed::Done(error.into()),
+            Some(Ok(())) => job.start(mode, request, held, cx),
+        }
+    }
+
+    /// Routes a request and waits for its end.
+    pub async fn call(self: &Arc<Self>, request: Request, call: Arc<dyn Call>) -> Answered {
+        let key = Arc::clone(&request.command);
+        let Some(chain) = self.registry.lookup(&key.class, &key.subclass, &key.cmd) else {
+            return Error::unknown_command(&key).into();
+        };
+        Job { router: Arc::clone(self), chain, call }.run_permitted(request, None).await
+    }
+}
+
+/// A turn that is held for as long as a request runs.
+type Turn = Option<OwnedMutexGuard<()>>;
+
+/// One request on its way through a chain of handlers.
+struct Job {
+    router: Arc<Router>,
+    chain: Arc<Chain>,
+    call: Arc<dyn Call>,
+}
+
+impl Job {
+    /// Starts a permitted request with its first handler, which is polled once.
+    fn start(self, mode: CallMode, request: Request, turn: Turn, cx: &mut TaskContext<'_>) -> Routed {
+        let Some(entry) = self.chain.entries.first().cloned() else {
+            return Routed::Done(exhausted(&self.chain, &request.command).into());
+        };
+        let (request, unrecognized) = match check(&entry, request) {
+            Ok(checked) => checked,
+            Err(error) => return Routed::Done(error.into()),
+        };
+        let mut work = self.enter(&entry, request);
+        match work.poll_unpin(cx) {
+            Poll::Ready(Ok(Answer::Reply(data))) => Routed::Done(Answered { result: Ok(data), unrecognized }),
+            Poll::Ready(Err(error)) => Routed::Done(Answered { result: Err(error), unrecognized }),
+            Poll::Ready(Ok(Answer::Continue(request))) => {
+                poll_once(mode, self.run_from(1, request, unrecognized, turn), cx)
+            }
+            Poll::Pending => {
+                let rest = async move {
+                    match work.await {
+                        Ok(Answer::Reply(data)) => Answered { result: Ok(data), unrecognized },
+                        Err(error) => Answered { result: Err(error), unrecognized },
+                        Ok(Answer::Continue(request)) => self.run_from(1, request, unrecognized, turn).await,
+                    }
+                };
+                Routed::Running(Running { mode, work: rest.boxed() })
+            }
+        }
+    }
+
+    async fn run_in_turn(self, request: Request, turn: Option<Arc<Mutex<()>>>) -> Answered {
+        let held = match turn {
+            Some(turn) => Some(turn.lock_owned().await),
+            None => None,
+        };
+        self.run_permitted(request, held).await
+    }
+
+    async fn run_permitted(self, request: Request, turn: Turn) -> Answered {
+        let Some(entry) = self.chain.entries.first() else {
+            return exhausted(&self.chain, &request.command).into();
+        };
+        let permission = entry.permission(&request.command).into_owned();
+        match self.router.authorizers.permit(self.call.caller(), &permission).await {
+            Ok(()) => self.run_from(0, request, None, turn).await,
+            Err(error) => error.into(),
+        }
+    }
+
+    /// Asks the handlers from `place` on, one after the other.
+    async fn run_from(
+        self,
+        place: usize,
+        mut request: Request,
+        mut unrecognized: Option<Unrecognized>,
+        _turn: Turn,
+    ) -> Answered {
+        for entry in self.chain.entries.iter().skip(place) {
+            let (checked, unknown) = match check(entry, request) {
+                Ok(checked) => checked,
+                Err(error) => return error.into(),
+            };
+            unrecognized = unrecognized.or(unknown);
+            match self.enter(entry, checked).await {
+                Ok(Answer::Reply(data)) => return Answered { result: Ok(data), unrecognized },
+                Ok(Answer::Continue(next)) => request = next,
+                Err(error) => return Answered { result: Err(error), unrecognized },
+            }
+        }
+        exhausted(&self.chain, &request.command).into()
+    }
+
+    /// Enters a handler, behind a guard that turns a panic into an error.
+    fn enter(&self, entry: &Arc<Entry>, request: Request) -> BoxFuture<'static, Outcome> {
+        let context = Context::new(Arc::clone(&self.call), Arc::clone(&entry.provider.host));
+        let handler = Arc::clone(&entry.command.handler);
+        // A handler that is no async function may panic before it gives its future.
+        let entered = std::panic::catch_unwind(AssertUnwindSafe(|| handler.call(context, request)));
+        let (metrics, entry) = (Arc::clone(&self.router.metrics), Arc::clone(entry));
+        let panicked = move |panic: Box<dyn std::any::Any + Send>| {
+            metrics.handler_panics.increment(1);
+            panics::caught_in(&entry.provider.name, &entry.key, &*panic)
+        };
+        match entered {
+            Ok(work) => AssertUnwindSafe(work)
+                .catch_unwind()
+                .map(move |end| end.unwrap_or_else(|panic| Err(panicked(panic))))
+                .boxed(),
+            Err(panic) => std::future::ready(Err(panicked(panic))).boxed(),
+        }
+    }
+}
+
+/// The end of a chain whose every handler said *continue*.
+fn exhausted(chain: &Chain, key: &CommandKey) -> Error {
+    if chain.exact > 0 { ErrorCode::NotImplemented.into() } else { Error::unknown_command(key) }
+}
+
+fn check(entry: &Entry, request: Request) -> Result<(Request, Option<Unrecognized>), Error> {
+    let checked = entry.schema.check(&request.data)?;
+    let unrecognized = (!checked.unrecognized.is_empty())
+        .then(|| Unrecognized { command: Arc::clone(&request.command), fields: checked.unrecognized });
+    Ok((Request { data: checked.data, ..request }, unrecognized))
+}
+
+fn poll_once(
+    mode: CallMode,
+    work: impl Future<Output = Answered> + Send + 'static,
+    cx: &mut TaskContext<'_>,
+) -> Routed {
+    let mut work = work.boxed();
+    match work.poll_unpin(cx) {
+        Poll::Ready(answered) => Routed::Done(answered),
+        Poll::Pending => Routed::Running(Running { mode, work }),
+    }
+}

@@ -1,0 +1,411 @@
+//! One service: its listeners, its plugins, its sessions.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use jackfield_plugin_api::{
+    Authenticator, Error, ErrorCode, Host, RawJson, Result, Service as PluginService, Topic, UserId,
+};
+use parking_lot::Mutex;
+use secrecy::SecretString;
+use tokio::{net::TcpStream, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    auth::{Administrator, Authorizers, Policy},
+    codec::{CloseReason, Framing},
+    config::{Config, ConfigError, ListenUrl, ServiceConfig},
+    connection::{self, Endpoint, Socket},
+    event::NamedFilter,
+    host::{Connect, Describe, Facilities, PluginHost, Stores},
+    lifecycle::{Sessions, Shared},
+    plugin::{self, Loaded},
+    registry::{Registry, Snapshot},
+    router::Router,
+    transport::{Listener, Stream, WebSocket},
+};
+
+/// After an error of `accept`, such as too many open files, the listener waits this long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What all services of a process share.
+pub(crate) struct Runtime {
+    pub(crate) shared: Shared,
+    pub(crate) stores: Arc<Stores>,
+    /// Connections and listeners.
+    pub(crate) tasks: TaskTracker,
+    /// Handlers that had to wait.
+    pub(crate) handlers: TaskTracker,
+    /// Plugins' services.
+    pub(crate) services: TaskTracker,
+    /// Set when nothing is to be accepted any more.
+    pub(crate) stop_accepting: CancellationToken,
+    pub(crate) connections: AtomicUsize,
+    pub(crate) last_connection: AtomicU64,
+}
+
+/// One service.
+pub(crate) struct Service {
+    name: Arc<str>,
+    runtime: Arc<Runtime>,
+    endpoint: Arc<Endpoint>,
+    facilities: Arc<Facilities>,
+    plugins: Mutex<Vec<Arc<Loaded>>>,
+    /// The password that was made at start, where none is configured.
+    generated_password: SecretString,
+}
+
+impl Service {
+    /// Loads a service's plugins; nothing of it runs yet.
+    pub(crate) fn load(
+        config: &Config,
+        name: &str,
+        number: u16,
+        runtime: &Arc<Runtime>,
+    ) -> Result<Arc<Self>, Vec<ConfigError>> {
+        let own = service_config(config, name)?;
+        let policy = policy(own, name)?;
+        let name: Arc<str> = name.into();
+        let sessions = Arc::new(Sessions::new(Arc::clone(&name), number, runtime.shared.clone()));
+        let router = Arc::new(Router::new(Authorizers::new(policy), Arc::clone(&runtime.shared.metrics)));
+        let facilities = Arc::new(Facilities {
+            sessions: Arc::clone(&sessions),
+            router: Arc::clone(&router),
+            log_sinks: ArcSwap::default(),
+            plugins: ArcSwap::default(),
+            stores: Arc::clone(&runtime.stores),
+            connect: std::sync::OnceLock::new(),
+        });
+        let service = Self {
+            runtime: Arc::clone(runtime),
+            endpoint: Arc::new(Endpoint { router, sessions, handlers: runtime.handlers.clone() }),
+            facilities,
+            plugins: Mutex::default(),
+            generated_password: uuid::Uuid::new_v4().simple().to_string().into(),
+            name,
+        };
+        let plugins = service.load_plugins(config)?;
+        service.install(own, &plugins)?;
+        Ok(Arc::new(service))
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Prints the administrator's password where none is configured, and warns of what is odd.
+    pub(crate) fn announce(&self, config: &Config) {
+        let Some(own) = config.services.get(&*self.name) else { return };
+        if own.admin_password.is_none() {
+            use secrecy::ExposeSecret;
+            let password = self.generated_password.expose_secret();
+            // interface.md: on stderr, and nowhere else.
+            #[expect(
+                clippy::print_stderr,
+                reason = "a secret for the operator's eyes does not belong in the log"
+            )]
+            {
+                eprintln!("administrator password (generated): {password}");
+            }
+        }
+        for warning in self.warnings() {
+            tracing::warn!(service = %self.name, "{warning}");
+        }
+    }
+
+    /// What is odd about the service's configuration.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let plugins = self.plugins.lock();
+        let behind_open = plugins.iter().skip_while(|plugin| plugin.manifest.name != "auth-open").skip(1);
+        let shadowed = behind_open.filter(|plugin| !plugin.registered.authenticators.is_empty());
+        shadowed
+            .map(|plugin| {
+                format!("auth-open is listed before {}, and lets everyone past it", plugin.manifest.name)
+            })
+            .collect()
+    }
+
+    /// Every registered command.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.endpoint.router.registry
+    }
+
+    /// Starts the plugins' services, and accepts virtual sessions.
+    pub(crate) fn start(self: &Arc<Self>) {
+        let connector =
+            Connector { runtime: Arc::clone(&self.runtime), endpoint: Arc::clone(&self.endpoint) };
+        // Set once, here.
+        self.facilities.connect.set(Box::new(connector)).ok();
+        for plugin in self.plugins.lock().iter() {
+            self.start_services(plugin);
+        }
+    }
+
+    /// Accepts on a bound listener until the broker stops.
+    pub(crate) fn accept(self: &Arc<Self>, listener: Listener) {
+        let service = Arc::clone(self);
+        self.runtime.tasks.spawn(async move {
+            let stop = service.runtime.stop_accepting.clone();
+            stop.run_until_cancelled(service.accept_all(&listener)).await;
+        });
+    }
+
+    async fn accept_all(&self, listener: &Listener) {
+        loop {
+            match listener.accept().await {
+                Ok((socket, remote)) => self.admit(listener.url().clone(), socket, remote),
+                Err(error) => {
+                    tracing::warn!(listener = %listener.url(), %error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, url: ListenUrl, socket: TcpStream, remote: Arc<str>) {
+        let accepted = Instant::now();
+        let place = Place::take(&self.runtime);
+        let endpoint = Arc::clone(&self.endpoint);
+        let deadline = accepted + self.runtime.shared.settings.load().timeouts.login;
+        self.runtime.tasks.spawn(async move {
+            let handshake = tokio::time::timeout_at(deadline, Listener::handshake(&url, socket)).await;
+            let connection = match handshake.map_err(io::Error::from).flatten() {
+                Ok(connection) => connection,
+                Err(error) => return tracing::debug!(%remote, %error, "no handshake"),
+            };
+            match place {
+                Ok(place) => {
+                    place.serve(endpoint, connection.stream, connection.framing, remote, accepted).await
+                }
+                Err(_) => refuse(connection.stream, connection.framing).await,
+            }
+        });
+    }
+
+    /// Puts another configuration in force, all of it or nothing.
+    pub(crate) fn reload(&self, config: &Config) -> Result<(), Vec<ConfigError>> {
+        let own = service_config(config, &self.name)?;
+        let policy = policy(own, &self.name)?;
+        let plugins = self.load_plugins(config)?;
+        let kept = self.install(own, &plugins)?;
+        self.endpoint.router.authorizers.set_policy(policy);
+        for plugin in
+            self.plugins.lock().iter().filter(|plugin| !kept.iter().any(|old| Arc::ptr_eq(old, plugin)))
+        {
+            self.start_services(plugin);
+        }
+        Ok(())
+    }
+
+    /// Whether a configuration could be put in force.
+    pub(crate) fn check_reload(&self, config: &Config) -> Result<(), Vec<ConfigError>> {
+        let own = service_config(config, &self.name)?;
+        policy(own, &self.name)?;
+        self.load_plugins(config).map(drop)
+    }
+
+    /// Ends the plugins' services.
+    pub(crate) fn stop_services(&self) {
+        for plugin in self.plugins.lock().iter() {
+            plugin.stop.request();
+        }
+    }
+
+    /// Tells every session that the broker stops.
+    pub(crate) fn tell_stopping(&self) {
+        let sessions = &self.endpoint.sessions;
+        for session in sessions.directory.all() {
+            let id = session.identity.session_id.as_str();
+            sessions.notify(Topic::new("core", "session_event", "stopping", id), RawJson::empty());
+        }
+    }
+
+    /// Has every connection closed once what is queued for it is written.
+    pub(crate) fn close_connections(&self) {
+        let sessions = &self.endpoint.sessions;
+        for session in sessions.directory.all() {
+            session.link.close(CloseReason::Shutdown);
+        }
+        for link in sessions.anonymous.all() {
+            link.close(CloseReason::Shutdown);
+        }
+    }
+
+    /// Lets go of the plugins, which hold on to the service themselves.
+    pub(crate) fn unload(&self) {
+        self.endpoint.router.registry.replace(Snapshot::default());
+        self.facilities.plugins.store(Arc::default());
+        self.plugins.lock().clear();
+    }
+
+    fn load_plugins(&self, config: &Config) -> Result<Vec<Arc<Loaded>>, Vec<ConfigError>> {
+        let host = |plugin: &str| -> Arc<dyn Host> {
+            Arc::new(PluginHost::new(plugin, Arc::clone(&self.facilities)))
+        };
+        let previous = self.plugins.lock().clone();
+        plugin::load(config, &self.name, &previous, &host)
+    }
+
+    /// Puts plugins in force, and gives those that were in force before.
+    fn install(
+        &self,
+        own: &ServiceConfig,
+        plugins: &[Arc<Loaded>],
+    ) -> Result<Vec<Arc<Loaded>>, Vec<ConfigError>> {
+        let problem = |plugin: &Loaded, error: &Error| {
+            let key = format!("service.{}.plugin.{}", self.name, plugin.manifest.name);
+            vec![ConfigError::new(None, key, error.text())]
+        };
+        let mut entries = Vec::new();
+        for plugin in plugins {
+            entries.extend(plugin.entries().map_err(|error| problem(plugin, &error))?);
+        }
+        let administrator = self.administrator(own)?;
+        self.endpoint.router.registry.replace(Snapshot::build(entries));
+        let all = || plugins.iter().map(|plugin| &plugin.registered);
+        let mut authenticators: Vec<Arc<dyn Authenticator>> = vec![administrator];
+        authenticators.extend(all().flat_map(|registered| registered.authenticators.clone()));
+        let sessions = &self.endpoint.sessions;
+        sessions.authenticators.replace(authenticators);
+        let authorizers = all().flat_map(|registered| registered.authorizers.clone());
+        self.endpoint.router.authorizers.replace(authorizers.collect());
+        sessions.set_observers(all().flat_map(|registered| registered.session_observers.clone()).collect());
+        let filters = plugins.iter().flat_map(|plugin| {
+            let named = |filter| NamedFilter { plugin: plugin.manifest.name.as_str().into(), filter };
+            plugin.registered.event_filters.iter().cloned().map(named)
+        });
+        sessions.events.set_filters(sessions.number, filters.collect());
+        let sinks: Vec<_> = all().flat_map(|registered| registered.log_sinks.clone()).collect();
+        self.facilities.log_sinks.store(Arc::new(sinks));
+        let described: Vec<Arc<dyn Describe>> =
+            plugins.iter().map(|plugin| Arc::clone(plugin) as _).collect();
+        self.facilities.plugins.store(Arc::new(described));
+        let before = std::mem::replace(&mut *self.plugins.lock(), plugins.to_vec());
+        for gone in before.iter().filter(|old| !plugins.iter().any(|new| Arc::ptr_eq(old, new))) {
+            gone.stop.request();
+        }
+        Ok(before)
+    }
+
+    fn administrator(&self, own: &ServiceConfig) -> Result<Arc<dyn Authenticator>, Vec<ConfigError>> {
+        let key = format!("service.{}.admin_user", self.name);
+        let user = UserId::new(&own.admin_user);
+        let user = user
+            .map_err(|_| vec![ConfigError::new(None, key, "expected a user name, not empty and not '*'")])?;
+        let password = own.admin_password.clone().unwrap_or_else(|| self.generated_password.clone());
+        Ok(Arc::new(Administrator::new(user, password)))
+    }
+
+    fn start_services(&self, plugin: &Arc<Loaded>) {
+        for service in &plugin.registered.services {
+            self.runtime.services.spawn(run_service(Arc::clone(service), Arc::clone(plugin)));
+        }
+    }
+}
+
+async fn run_service(service: Arc<dyn PluginService>, plugin: Arc<Loaded>) {
+    use futures_util::FutureExt;
+    let (name, host) = (&plugin.manifest.name, Arc::clone(&plugin.provider.host));
+    let run = std::panic::AssertUnwindSafe(service.run(host, plugin.stop.clone())).catch_unwind();
+    match run.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            plugin.set_state("failed");
+            tracing::error!(plugin = name, %error, "a plugin's service failed");
+        }
+        Err(panic) => {
+            plugin.set_state("failed");
+            crate::telemetry::panics::caught_in(name, &"service", &*panic);
+        }
+    }
+}
+
+fn service_config<'a>(config: &'a Config, name: &str) -> Result<&'a ServiceConfig, Vec<ConfigError>> {
+    let missing =
+        || vec![ConfigError::new(None, format!("service.{name}"), "a running service cannot be taken away")];
+    config.services.get(name).ok_or_else(missing)
+}
+
+fn policy(own: &ServiceConfig, name: &str) -> Result<Policy, Vec<ConfigError>> {
+    let key = format!("service.{name}.rule");
+    Policy::new(own).map_err(|error| vec![ConfigError::new(None, key, error.to_string())])
+}
+
+/// One of `limits.connections`.
+struct Place {
+    runtime: Arc<Runtime>,
+}
+
+impl Place {
+    fn take(runtime: &Arc<Runtime>) -> Result<Self, ErrorCode> {
+        let metrics = &runtime.shared.metrics;
+        let limit = runtime.shared.settings.load().limits.connections;
+        let place = Self { runtime: Arc::clone(runtime) };
+        if runtime.connections.fetch_add(1, Ordering::AcqRel) >= limit {
+            metrics.connections_refused.increment(1);
+            return Err(ErrorCode::LimitExceeded);
+        }
+        metrics.connections_accepted.increment(1);
+        Ok(place)
+    }
+
+    async fn serve(
+        self,
+        endpoint: Arc<Endpoint>,
+        stream: Box<dyn Stream>,
+        framing: Framing,
+        remote: Arc<str>,
+        accepted: Instant,
+    ) {
+        let id = self.runtime.last_connection.fetch_add(1, Ordering::Relaxed) + 1;
+        connection::serve(endpoint, Socket { stream, framing, remote, id, accepted }).await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.runtime.connections.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Tells a client that there is no room.
+async fn refuse(stream: Box<dyn Stream>, framing: Framing) {
+    use tokio::io::AsyncWriteExt;
+    let mut stream = stream;
+    let goodbye = match framing {
+        Framing::WebSocket => WebSocket::close_frame(CloseReason::Connections),
+        Framing::Line => bytes::Bytes::new(),
+    };
+    let said = async {
+        stream.write_all(&goodbye).await?;
+        stream.shutdown().await
+    };
+    // It is not served anyway.
+    tokio::time::timeout(Duration::from_secs(1), said).await.ok();
+}
+
+/// Serves virtual sessions.
+struct Connector {
+    runtime: Arc<Runtime>,
+    endpoint: Arc<Endpoint>,
+}
+
+impl Connect for Connector {
+    fn connect(&self, stream: Box<dyn Stream>, remote: Arc<str>) -> Result<()> {
+        if self.endpoint.sessions.is_draining() {
+            return Err(ErrorCode::ShuttingDown.into());
+        }
+        let place = Place::take(&self.runtime).map_err(|code| Error::about(code, "connections"))?;
+        let served = place.serve(Arc::clone(&self.endpoint), stream, Framing::Line, remote, Instant::now());
+        self.runtime.tasks.spawn(served);
+        Ok(())
+    }
+}

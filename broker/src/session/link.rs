@@ -1,0 +1,116 @@
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence},
+};
+
+use bytes::{Bytes, BytesMut};
+use jackfield_plugin_api::{Caller, Who};
+
+use super::{Frame, Outbound, PushError, Session};
+use crate::codec::{CloseReason, Framing};
+
+/// A connection, as everyone but its own task sees it.
+pub struct Link {
+    /// Unique for as long as the broker runs.
+    pub id: u64,
+    /// How its messages are told apart.
+    pub framing: Framing,
+    /// What waits to be written to it.
+    pub outbound: Outbound,
+    /// How many of its requests have a handler that had to wait.
+    pub inflight: AtomicUsize,
+    /// How many logins were rejected on it.
+    pub rejections: AtomicU32,
+    /// Held by the request that runs, of those that must run one after the other.
+    pub turn: Arc<tokio::sync::Mutex<()>>,
+    anonymous: Arc<Caller>,
+    session: OnceLock<Arc<Session>>,
+    close: OnceLock<CloseReason>,
+    ended: AtomicBool,
+}
+
+impl Link {
+    /// A connection that has just been accepted.
+    pub fn new(id: u64, framing: Framing, service: Arc<str>, remote: Arc<str>) -> Self {
+        Self {
+            id,
+            framing,
+            outbound: Outbound::new(),
+            inflight: AtomicUsize::new(0),
+            rejections: AtomicU32::new(0),
+            turn: Arc::default(),
+            anonymous: Arc::new(Caller { connection: id, service, remote, who: Who::Anonymous }),
+            session: OnceLock::new(),
+            close: OnceLock::new(),
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    /// Who requests on this connection come from.
+    pub fn caller(&self) -> &Arc<Caller> {
+        self.session.get().map_or(&self.anonymous, |session| &session.caller)
+    }
+
+    /// The session, after login.
+    pub fn session(&self) -> Option<&Arc<Session>> {
+        self.session.get()
+    }
+
+    /// Makes the connection a session. `false` when it is one, or has ended.
+    pub fn set_session(&self, session: Arc<Session>) -> bool {
+        let set = self.session.set(session).is_ok();
+        // Either this sees that the connection has ended, or who ends it sees the session.
+        fence(Ordering::SeqCst);
+        set && !self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Takes note that the connection has ended, and gives its session.
+    pub fn end(&self) -> Option<&Arc<Session>> {
+        self.ended.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        self.session.get()
+    }
+
+    /// Has the connection's task close it, unless somebody already did.
+    pub fn close(&self, reason: CloseReason) {
+        if self.close.set(reason).is_ok() {
+            self.outbound.wake();
+        }
+    }
+
+    /// Why the connection is to be closed, once it is.
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        self.close.get().copied()
+    }
+
+    /// Queues a frame. A connection whose queue is full is closed as a slow consumer.
+    ///
+    /// # Errors
+    /// When the connection takes no more.
+    pub fn push(&self, frame: Frame, limit: usize) -> Result<(), PushError> {
+        let pushed = self.outbound.push(frame, limit);
+        if pushed == Err(PushError::Full) {
+            self.close(CloseReason::SlowConsumer);
+        }
+        pushed
+    }
+
+    /// Queues an answer that `write` appends to a buffer.
+    ///
+    /// # Errors
+    /// When the connection takes no more.
+    pub fn push_answer(
+        &self,
+        limit: usize,
+        write: impl FnOnce(&mut BytesMut, Framing),
+    ) -> Result<(), PushError> {
+        let mut bytes = BytesMut::new();
+        write(&mut bytes, self.framing);
+        self.push(Frame::Answer(Bytes::from(bytes)), limit)
+    }
+
+    /// How many requests wait for their handlers.
+    pub fn inflight(&self) -> usize {
+        self.inflight.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,11 @@
+//! What the broker knows of its connections and sessions: shared state, no sockets.
+
+mod directory;
+mod link;
+mod outbound;
+mod record;
+
+pub use directory::{Anonymous, Directory};
+pub use link::Link;
+pub use outbound::{Frame, Outbound, PushError, Waiter};
+pub use record::{Session, SubscriptionKey};

@@ -1,0 +1,78 @@
+//! The broker's log: on stderr, as text or JSON, filtered by `RUST_LOG`.
+
+use std::env;
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+/// What is logged where `RUST_LOG` says nothing.
+const DEFAULT_FILTER: &str = "info";
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why the log could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LoggingError {
+    /// `RUST_LOG` is no filter.
+    #[error("RUST_LOG: expected a filter such as \"info\" or \"jackfield=debug,info\": {0}")]
+    Filter(String),
+    /// The process has a log already.
+    #[error("the log is set up already: {0}")]
+    Twice(#[from] TryInitError),
+}
+
+/// Sends the process's log to stderr.
+///
+/// # Errors
+/// When `RUST_LOG` is no filter, or the log was set up before.
+pub fn init(format: LogFormat) -> Result<(), LoggingError> {
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter(env::var_os("RUST_LOG").as_deref())?)
+        .with_writer(io::stderr)
+        .with_ansi(colours_on_stderr());
+    match format {
+        LogFormat::Text => subscriber.finish().try_init()?,
+        LogFormat::Json => subscriber.json().flatten_event(true).finish().try_init()?,
+    }
+    Ok(())
+}
+
+/// Whether stderr takes colours: on a terminal, and `NO_COLOR` is not set.
+#[must_use]
+pub fn colours_on_stderr() -> bool {
+    io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+fn filter(rust_log: Option<&std::ffi::OsStr>) -> Result<EnvFilter, LoggingError> {
+    let Some(text) = rust_log.filter(|text| !text.is_empty()) else {
+        return Ok(EnvFilter::new(DEFAULT_FILTER));
+    };
+    let text = text.to_str().ok_or_else(|| LoggingError::Filter("not UTF-8".to_owned()))?;
+    EnvFilter::try_new(text).map_err(|error| LoggingError::Filter(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+
+    #[test]
+    fn a_bad_filter_is_an_error() {
+        let shown = |text: &str| filter(Some(OsStr::new(text))).map(|filter| filter.to_string());
+        assert_eq!(filter(None).unwrap().to_string(), "info");
+        assert_eq!(shown("").unwrap(), "info");
+        assert_eq!(shown("warn").unwrap(), "warn");
+        let error = shown("jackfield=loud").unwrap_err().to_string();
+        assert!(error.starts_with("RUST_LOG: expected a filter"), "{error}");
+    }
+}

@@ -1,0 +1,199 @@
+//! Every metric, in one list.
+
+use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+/// A reason that a counter tells apart.
+pub trait Reason: Copy + 'static {
+    /// The label's name.
+    const LABEL: &'static str;
+    /// Every reason, in the order of their indices.
+    const ALL: &'static [Self];
+    /// The label's value.
+    fn name(self) -> &'static str;
+    /// The place in [`ALL`](Self::ALL).
+    fn index(self) -> usize;
+}
+
+macro_rules! reasons {
+    ($(#[$doc:meta])* $name:ident ($label:literal) { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$vdoc])* $variant,)+ }
+
+        impl Reason for $name {
+            const LABEL: &'static str = $label;
+            const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Why an event did not reach a session.
+    DropReason ("reason") {
+        /// The session's connection ended before it was written.
+        Disconnected = "disconnected",
+        /// The session was closed as a slow consumer before it was written.
+        SlowConsumer = "slow_consumer",
+        /// A plugin's filter dropped it.
+        Filtered = "filtered",
+    }
+}
+
+reasons! {
+    /// How a request ended.
+    Outcome ("result") {
+        /// Answered `ok`.
+        Ok = "ok",
+        /// Answered with an error.
+        Error = "error",
+        /// Its connection had ended.
+        Unanswerable = "unanswerable",
+    }
+}
+
+reasons! {
+    /// What a client sent that cannot be used.
+    BadInput ("kind") {
+        /// No JSON, no object, no UTF-8, or too long.
+        Message = "message",
+        /// An object that is no request, response or ack.
+        Envelope = "envelope",
+        /// A response or an ack that nobody waits for.
+        UnknownTid = "unknown_tid",
+    }
+}
+
+/// A counter for each reason.
+pub struct ByReason<R> {
+    counters: Vec<Counter>,
+    reason: std::marker::PhantomData<R>,
+}
+
+impl<R: Reason> ByReason<R> {
+    fn register(recorder: &PrometheusRecorder, name: &'static str) -> Self {
+        let counter = |reason: &R| {
+            let key = Key::from_parts(name, vec![Label::new(R::LABEL, reason.name())]);
+            recorder.register_counter(&key, &METADATA)
+        };
+        Self { counters: R::ALL.iter().map(counter).collect(), reason: std::marker::PhantomData }
+    }
+
+    /// Adds `n` for `reason`.
+    pub fn add(&self, reason: R, n: u64) {
+        if let Some(counter) = self.counters.get(reason.index()) {
+            counter.increment(n);
+        }
+    }
+}
+
+static METADATA: Metadata<'static> = Metadata::new("jackfield", Level::INFO, None);
+
+trait Registered {
+    fn register(recorder: &PrometheusRecorder, name: &'static str, help: &'static str) -> Self;
+}
+
+impl Registered for Counter {
+    fn register(recorder: &PrometheusRecorder, name: &'static str, help: &'static str) -> Self {
+        recorder.describe_counter(KeyName::from(name), None, SharedString::const_str(help));
+        recorder.register_counter(&Key::from_static_name(name), &METADATA)
+    }
+}
+
+impl Registered for Gauge {
+    fn register(recorder: &PrometheusRecorder, name: &'static str, help: &'static str) -> Self {
+        recorder.describe_gauge(KeyName::from(name), None::<Unit>, SharedString::const_str(help));
+        recorder.register_gauge(&Key::from_static_name(name), &METADATA)
+    }
+}
+
+impl<R: Reason> Registered for ByReason<R> {
+    fn register(recorder: &PrometheusRecorder, name: &'static str, help: &'static str) -> Self {
+        recorder.describe_counter(KeyName::from(name), None, SharedString::const_str(help));
+        Self::register(recorder, name)
+    }
+}
+
+macro_rules! metrics {
+    ($($field:ident: $kind:ty = $name:literal, $help:literal;)+) => {
+        /// The broker's metrics: handles that are registered once.
+        pub struct Metrics {
+            $(#[doc = $help] pub $field: $kind,)+
+            recorder: PrometheusRecorder,
+        }
+
+        impl Metrics {
+            /// Registers every metric.
+            pub fn new() -> Self {
+                let recorder = PrometheusBuilder::new().build_recorder();
+                Self {
+                    $($field: <$kind as Registered>::register(&recorder, $name, $help),)+
+                    recorder,
+                }
+            }
+        }
+    };
+}
+
+metrics! {
+    connections: Gauge = "jackfield_connections", "Open connections, logged in or not.";
+    connections_accepted: Counter = "jackfield_connections_accepted_total", "Connections accepted.";
+    connections_refused: Counter = "jackfield_connections_refused_total", "Connections refused at limits.connections.";
+    sessions: Gauge = "jackfield_sessions", "Live sessions.";
+    logins: Counter = "jackfield_logins_total", "Logins accepted.";
+    logins_rejected: Counter = "jackfield_logins_rejected_total", "Logins rejected.";
+    requests: ByReason<Outcome> = "jackfield_requests_total", "Requests of clients, by their result.";
+    requests_pending: Gauge = "jackfield_requests_pending", "Requests whose handler had to wait and is not done.";
+    session_requests: Counter = "jackfield_session_requests_total", "Requests of the broker to sessions, events and pings apart.";
+    bad_input: ByReason<BadInput> = "jackfield_bad_input_total", "Messages of clients that cannot be used, by kind.";
+    events_published: Counter = "jackfield_events_published_total", "Events fired.";
+    events_delivered: Counter = "jackfield_events_delivered_total", "Events queued for a session, one for each receiver.";
+    events_dropped: ByReason<DropReason> = "jackfield_events_dropped_total", "Events that did not reach a session, by reason.";
+    subscriptions: Gauge = "jackfield_subscriptions", "Subscriptions, the automatic ones included.";
+    slow_consumers: Counter = "jackfield_slow_consumers_total", "Sessions closed because they did not read.";
+    silent_closed: Counter = "jackfield_silent_closed_total", "Sessions closed because they did not answer.";
+    bytes_received: Counter = "jackfield_received_bytes_total", "Bytes received from clients, transport framing included.";
+    bytes_sent: Counter = "jackfield_sent_bytes_total", "Bytes sent to clients, transport framing included.";
+    handler_panics: Counter = "jackfield_handler_panics_total", "Panics caught in handlers.";
+}
+
+impl Metrics {
+    /// All metrics in Prometheus text form.
+    pub fn handle(&self) -> PrometheusHandle {
+        self.recorder.handle()
+    }
+
+    /// A plugin's own counter.
+    pub fn plugin_counter(&self, name: &str, help: &str) -> Counter {
+        let name = format!("jackfield_plugin_{name}");
+        self.recorder.describe_counter(KeyName::from(name.clone()), None, help.to_owned().into());
+        self.recorder.register_counter(&Key::from_name(name), &METADATA)
+    }
+
+    /// A plugin's own gauge.
+    pub fn plugin_gauge(&self, name: &str, help: &str) -> Gauge {
+        let name = format!("jackfield_plugin_{name}");
+        self.recorder.describe_gauge(KeyName::from(name.clone()), None, help.to_owned().into());
+        self.recorder.register_gauge(&Key::from_name(name), &METADATA)
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metrics")
+    }
+}

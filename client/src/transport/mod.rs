@@ -1,0 +1,57 @@
+//! What carries messages: one trait, a room for each way.
+//!
+//! TLS will be another stream below the same two transports: both are generic over theirs, and only
+//! [`connect`] chooses it.
+
+mod tcp;
+mod ws;
+
+use std::{
+    io,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use tokio::net::TcpStream;
+
+use crate::{
+    DisconnectReason,
+    endpoint::{Endpoint, TransportKind},
+};
+
+/// A connection that carries whole messages. Errors are final.
+pub(crate) trait Transport: Send {
+    /// The next message.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, DisconnectReason>>;
+
+    /// Adds a message to what is to be written.
+    fn feed(&mut self, frame: String) -> Result<(), DisconnectReason>;
+
+    /// Writes what was fed. Ready at once when that is nothing.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), DisconnectReason>>;
+
+    /// Says good-bye the transport's way, everything fed being written first. Ready when the other side has
+    /// heard it, as far as that can be known.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// Opens a connection; messages of more than `max_message_bytes` will end it.
+pub(crate) async fn connect(
+    endpoint: &Endpoint,
+    max_message_bytes: usize,
+) -> Result<Box<dyn Transport>, DisconnectReason> {
+    let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(io_reason)?;
+    // Batches are flushed whole, so Nagle's algorithm could only delay their ends.
+    stream.set_nodelay(true).map_err(io_reason)?;
+    Ok(match endpoint.transport {
+        TransportKind::Tcp => Box::new(tcp::LineTransport::new(stream, max_message_bytes)),
+        TransportKind::WebSocket => {
+            Box::new(ws::WsTransport::handshake(endpoint.url(), stream, max_message_bytes).await?)
+        }
+    })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
+fn io_reason(error: io::Error) -> DisconnectReason {
+    DisconnectReason::Io(error.to_string())
+}

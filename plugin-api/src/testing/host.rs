@@ -1,0 +1,171 @@
+//! The host of a plugin under test.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+
+use super::{
+    SERVICE,
+    connection::BrokerEnd,
+    world::{Published, SentRequest, World},
+};
+use crate::{
+    error::{Error, ErrorCode, Result},
+    event::{Event, ServiceScope, Subscription, Topic},
+    host::{CommandInfo, Counter, Gauge, Host, PluginInfo, SessionRequest},
+    json::RawJson,
+    log::LogRecord,
+    message::{CommandKey, Request},
+    permission::Action,
+    session::{Caller, SessionId, SessionInfo, UserId, Who},
+    store::Store,
+    virtual_session::VirtualSession,
+};
+
+/// Plays the broker for one plugin, and writes down what it asks.
+pub(super) struct TestHost {
+    pub(super) plugin: String,
+    pub(super) world: Arc<World>,
+}
+
+#[async_trait]
+impl Host for TestHost {
+    fn service(&self) -> &str {
+        SERVICE
+    }
+
+    async fn authorize(&self, caller: &Arc<Caller>, action: &Action) -> Result<()> {
+        self.world.loaded()?.authorize(caller, action).await
+    }
+
+    fn publish(&self, event: Event, from: Option<&Caller>) -> Result<usize> {
+        let class = &*event.topic.class;
+        if class == "*" || (class == "core" && self.plugin != "core") {
+            return Err(Error::invalid_value("class"));
+        }
+        self.world.state().check_service(&event.service)?;
+        let Some(event) = self.world.loaded()?.fired(event) else { return Ok(0) };
+        let mut state = self.world.state();
+        let receivers = state.receivers(&event.topic);
+        state.published.push(Published { event, from: from.cloned() });
+        Ok(receivers)
+    }
+
+    fn received(&self, event: &Event, from: &Caller) {
+        if let Ok(loaded) = self.world.loaded() {
+            loaded.received(event, from);
+        }
+    }
+
+    fn subscribe(&self, session: &SessionId, subscription: Subscription) -> Result<()> {
+        let mut state = self.world.state();
+        state.check_session(session)?;
+        state.check_service(&subscription.service)?;
+        let held = state.subscriptions.iter_mut().find(|(id, held)| {
+            id == session && held.topic == subscription.topic && held.service == subscription.service
+        });
+        match held {
+            Some((_, held)) => held.body = subscription.body,
+            None => state.subscriptions.push((session.clone(), subscription)),
+        }
+        Ok(())
+    }
+
+    fn unsubscribe(&self, session: &SessionId, topic: &Topic, service: &ServiceScope) -> Result<()> {
+        let mut state = self.world.state();
+        state.check_session(session)?;
+        state.check_service(service)?;
+        state
+            .subscriptions
+            .retain(|(id, held)| id != session || held.topic != *topic || held.service != *service);
+        Ok(())
+    }
+
+    fn subscriptions(&self, session: &SessionId) -> Result<Vec<Subscription>> {
+        let state = self.world.state();
+        state.check_session(session)?;
+        let own = state.subscriptions.iter().filter(|(id, _)| id == session);
+        Ok(own.map(|(_, subscription)| subscription.clone()).collect())
+    }
+
+    async fn request(&self, session: &SessionId, request: SessionRequest) -> Result<RawJson> {
+        let responder = {
+            let mut state = self.world.state();
+            state.check_session(session)?;
+            state.requests.push(SentRequest { session_id: session.clone(), request: request.clone() });
+            state.responder.clone()
+        };
+        responder.map_or_else(|| Err(ErrorCode::Timeout.into()), |respond| respond(session, &request))
+    }
+
+    async fn call(&self, request: Request) -> Result<RawJson> {
+        let caller = Caller {
+            connection: 0,
+            service: SERVICE.into(),
+            remote: self.plugin.as_str().into(),
+            who: Who::Plugin,
+        };
+        self.world.loaded()?.call(Arc::new(caller), request).await
+    }
+
+    fn users(&self) -> BTreeMap<UserId, Vec<SessionId>> {
+        let mut users = BTreeMap::<_, Vec<_>>::new();
+        for session in &self.world.state().sessions {
+            users.entry(session.user.clone()).or_default().push(session.session_id.clone());
+        }
+        users
+    }
+
+    fn session(&self, id: &SessionId) -> Option<SessionInfo> {
+        self.world.state().session(id).cloned()
+    }
+
+    fn user_sessions(&self, user: &UserId) -> Vec<SessionInfo> {
+        self.world.state().sessions.iter().filter(|session| session.user == *user).cloned().collect()
+    }
+
+    fn stop_session(&self, id: &SessionId) -> Result<UserId> {
+        self.world.stop_session(id)
+    }
+
+    fn commands(&self) -> Vec<CommandInfo> {
+        self.world.loaded().map(|loaded| loaded.commands()).unwrap_or_default()
+    }
+
+    fn command(&self, key: &CommandKey) -> Option<CommandInfo> {
+        self.world.loaded().ok()?.command(key)
+    }
+
+    fn plugins(&self) -> Vec<PluginInfo> {
+        self.world.loaded().map(|loaded| loaded.infos()).unwrap_or_default()
+    }
+
+    fn log(&self, record: LogRecord) -> Result<()> {
+        let loaded = self.world.loaded()?;
+        self.world.state().logs.push(record.clone());
+        loaded.log(&record)
+    }
+
+    fn open_session(&self, remote: &str) -> Result<VirtualSession> {
+        let (session, end) = BrokerEnd::open(remote);
+        self.world.state().connections.push(end);
+        Ok(session)
+    }
+
+    fn store(&self) -> Result<Arc<dyn Store>> {
+        let store = Arc::clone(self.world.state().stores.entry(self.plugin.clone()).or_default());
+        Ok(store)
+    }
+
+    fn counter(&self, name: &str, _help: &str) -> Counter {
+        let (world, name) = (Arc::clone(&self.world), name.to_owned());
+        world.state().counters.entry(name.clone()).or_default();
+        Counter::new(move |n| *world.state().counters.entry(name.clone()).or_default() += n)
+    }
+
+    fn gauge(&self, name: &str, _help: &str) -> Gauge {
+        let (world, name) = (Arc::clone(&self.world), name.to_owned());
+        world.state().gauges.entry(name.clone()).or_default();
+        Gauge::new(move |value| *world.state().gauges.entry(name.clone()).or_default() = value)
+    }
+}
