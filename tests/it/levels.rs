@@ -6,14 +6,17 @@ use std::path::Path;
 use crate::support::sources::{files, read, repository};
 
 /// The rooms of the broker and their levels: a room imports only from rooms below its own.
-const LEVELS: [&[&str]; 7] = [
+const LEVELS: [&[&str]; 10] = [
     &["config", "telemetry", "codec"],
     &["transport", "session", "registry", "auth"],
     &["router", "event"],
     &["lifecycle"],
-    &["connection", "host", "plugin"],
-    &["service", "broker"],
-    &["cli"],
+    &["connection", "host"],
+    &["plugin"],
+    &["service"],
+    &["admin"],
+    &["broker"],
+    &["builtin", "cli"],
 ];
 
 /// The only files that may hold `unsafe`: those of the C ABI.

@@ -60,12 +60,13 @@ async fn a_command_to_another_session_is_in_flight_until_it_is_answered() {
 #[tokio::test]
 async fn whatever_ends_a_request_makes_room() {
     on_both(async |transport| {
-        let (_broker, mut ann, bob) = with_inflight(1, transport).await;
+        let (_broker, mut ann, mut bob) = with_inflight(1, transport).await;
         for _ in 0..5 {
             assert_eq!(ann.err("fixture/core/panic_late", json!({})).await.0, code::INTERNAL_ERROR_REF);
         }
         let data = json!({"session_id": bob.session_id(), "class": "screen", "cmd": "show"});
         let tid = ann.start("core/session/cmd", data).await;
+        bob.next_request().await;
         drop(bob);
         assert_eq!(error_of(&ann.response(tid).await).0, code::SESSION_STOP);
         assert_eq!(ann.ok("fixture/core/sleep", json!({"ms": 1})).await, json!({"slept": 1}));
