@@ -167,6 +167,23 @@ async fn what_is_dropped_is_counted_by_its_reason() {
 }
 
 #[tokio::test]
+async fn what_filters_drop_is_counted() {
+    on_both(async |transport| {
+        let broker = Broker::start(with_pages()).await;
+        let mut deaf = broker.login(transport, "deaf").await;
+        deaf.ok("core/event/subscribe", json!({"class": "fixture-change"})).await;
+        for class in ["fixture-drop", "fixture-change"] {
+            deaf.ok("core/event/send_event", json!({"class": class})).await;
+        }
+        until_metrics(&broker, "two drops", |metrics| {
+            equal(metrics.labelled(name::EVENTS_DROPPED, "reason", "filtered"), 2.0)
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn answers_that_nobody_waits_for_are_counted() {
     on_both(async |transport| {
         let broker = Broker::start(with_pages()).await;
