@@ -34,7 +34,7 @@ pub struct Command {
     pub aliases: Vec<Box<str>>,
     /// What it does, in a sentence.
     pub about: String,
-    /// What its data must look like, as a JSON Schema; `true` for anything.
+    /// What its data must look like, as a JSON Schema; `{}` for anything.
     pub data_schema: Value,
     /// What its answer looks like.
     pub reply_schema: Value,
@@ -51,6 +51,8 @@ pub struct CallMode {
     pub ordered: bool,
     /// The handler keeps time itself: `timeouts.handler` does not end it.
     pub keeps_own_time: bool,
+    /// No permission is asked for it.
+    pub unrestricted: bool,
 }
 
 impl Command {
@@ -120,6 +122,12 @@ impl Definition {
         self
     }
 
+    /// Asks no permission for it, whatever the rules say. For what a client must be able to do in any case.
+    pub fn unrestricted(mut self) -> Self {
+        self.mode.unrestricted = true;
+        self
+    }
+
     /// A JSON Schema for the data, in place of the one of the handler's argument type.
     pub fn data_schema(mut self, schema: Value) -> Self {
         self.data_schema = Some(schema);
@@ -160,8 +168,8 @@ impl Definition {
             key: self.key,
             aliases: self.aliases,
             about: self.about,
-            data_schema: self.data_schema.unwrap_or(Value::Bool(true)),
-            reply_schema: self.reply_schema.unwrap_or(Value::Bool(true)),
+            data_schema: self.data_schema.unwrap_or_else(|| json!({})),
+            reply_schema: self.reply_schema.unwrap_or_else(|| json!({})),
             mode: self.mode,
             handler,
         }

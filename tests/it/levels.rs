@@ -16,7 +16,7 @@ const LEVELS: [&[&str]; 10] = [
     &["service"],
     &["admin"],
     &["broker"],
-    &["builtin", "cli"],
+    &["cli", "builtin"],
 ];
 
 /// The only files that may hold `unsafe`: those of the C ABI.

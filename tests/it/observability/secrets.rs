@@ -217,7 +217,7 @@ async fn a_bad_configuration_does_not_tell_them() {
         format!("admin_pasword = \"{secret}\""),
         format!("admin_password = \"{secret}"),
         format!("admin_password = \"{secret}\"\nadmin_password = \"{secret}\""),
-        format!("admin_password = \"{secret}\"\ndefault_policy = 5"),
+        format!("admin_password = \"{secret}\"\nrule = 5"),
     ] {
         let config = format!("[service.main]\n{line}\n");
         let options = Options::default().whole_config(&config).env("RUST_LOG", "trace");
