@@ -16,7 +16,7 @@ mod name {
     pub const REQUESTS: &str = "jackfield_requests_total";
     pub const EVENTS_DELIVERED: &str = "jackfield_events_delivered_total";
     pub const EVENTS_DROPPED: &str = "jackfield_events_dropped_total";
-    pub const UNEXPECTED: &str = "jackfield_bad_input_total";
+    pub const BAD_INPUT: &str = "jackfield_bad_input_total";
     pub const FIXTURE_CALLS: &str = "jackfield_plugin_fixture_calls_total";
 }
 
@@ -167,17 +167,35 @@ async fn what_is_dropped_is_counted_by_its_reason() {
 }
 
 #[tokio::test]
+async fn what_filters_drop_is_counted() {
+    on_both(async |transport| {
+        let broker = Broker::start(with_pages()).await;
+        let mut deaf = broker.login(transport, "deaf").await;
+        deaf.ok("core/event/subscribe", json!({"class": "fixture-change"})).await;
+        for class in ["fixture-drop", "fixture-change"] {
+            deaf.ok("core/event/send_event", json!({"class": class})).await;
+        }
+        until_metrics(&broker, "two drops", |metrics| {
+            equal(metrics.labelled(name::EVENTS_DROPPED, "reason", "filtered"), 2.0)
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn answers_that_nobody_waits_for_are_counted() {
     on_both(async |transport| {
         let broker = Broker::start(with_pages()).await;
         let mut ann = broker.login(transport, "ann").await;
-        let before = Metrics::of(&broker).await.total(name::UNEXPECTED);
+        let counted = |metrics: &Metrics| metrics.labelled(name::BAD_INPUT, "kind", "unknown_tid");
+        let before = counted(&Metrics::of(&broker).await);
         for n in 0..7 {
             ann.send(&json!({"result": "ok", "tid": format!("nobody-{n}")})).await;
             ann.send(&json!({"ack": 900_000_000 + n})).await;
         }
         ann.ok("core/core/ping", json!({})).await;
-        until_total(&broker, name::UNEXPECTED, before + 14.0).await;
+        until_metrics(&broker, "14 answers", |metrics| equal(counted(metrics), before + 14.0)).await;
     })
     .await;
 }

@@ -61,7 +61,6 @@ async fn even_where_everything_is_denied() {
     on_both(async |transport| {
         let broker = Broker::start(Options::default().config("default_policy = \"deny\"")).await;
         let mut ann = broker.login(transport, "ann").await;
-        ann.ok("core/core/ping", json!({})).await;
         let mut admin = broker.admin(transport).await;
         admin.ok("core/user/send_event", json!({"user": "ann", "type": "note"})).await;
         assert_eq!(ann.event().await["type"], "note");
@@ -70,6 +69,22 @@ async fn even_where_everything_is_denied() {
         let request = ann.next_request().await;
         ann.answer(&request, json!({"n": 1})).await;
         assert_eq!(admin.response(tid).await["data"], json!({"n": 1}));
+    })
+    .await;
+}
+
+/// A client may ping, logged in or not, and what it may else do does not matter.
+#[tokio::test]
+async fn whoever_is_connected_may_ping() {
+    on_both(async |transport| {
+        let config =
+            "default_policy = \"deny\"\n[[service.main.rule]]\nuser = \"*\"\ndeny = [\"command:**\"]";
+        let broker = Broker::start(Options::fixture().config(config)).await;
+        let mut client = broker.connect(transport).await;
+        client.ok("core/core/ping", json!({})).await;
+        client.login_with(json!({"token": "limited"})).await;
+        client.ok("core/core/ping", json!({})).await;
+        broker.login(transport, "ann").await.ok("core/core/ping", json!({})).await;
     })
     .await;
 }

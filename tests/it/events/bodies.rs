@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{model, publish, subscribe};
-use crate::support::{Broker, Options, on_both, raw_field};
+use crate::support::{Broker, Options, Transport, on_both, raw_field};
 
 /// An event's body, a subscription's, and what is delivered; `Null` where there is none.
 fn table() -> Vec<(Value, Value, Value)> {
@@ -62,26 +62,30 @@ fn the_model_says_the_same() {
     }
 }
 
-/// Sessions with different bodies each get their own; those without get the event's.
+/// Many sessions with many different bodies, on both transports, some of which want to know who sends.
 #[tokio::test]
 async fn each_session_gets_its_own_body() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::default()).await;
-        let mut sender = broker.login(transport, "sender").await;
-        let mut receivers = Vec::new();
-        for own in [json!({}), json!({"own": 1}), json!({"own": 2}), json!({"own": 1}), json!({"k": "lost"})]
-        {
-            let mut client = broker.login(transport, "ann").await;
-            subscribe(&mut client, json!({"class": "c", "body": own})).await;
-            receivers.push((own, client));
-        }
-        publish(&mut sender, json!({"class": "c", "body": {"k": "kept"}})).await;
-        for (own, client) in &mut receivers {
-            let body = model::merge(&json!({"k": "kept"}), own);
-            assert_eq!(client.events_so_far().await, [json!({"class": "c", "body": body})]);
-        }
-    })
-    .await;
+    let broker = Broker::start(Options::default()).await;
+    let mut sender = broker.login(Transport::Tcp, "sender").await;
+    let mut receivers = Vec::new();
+    for n in 0..60 {
+        let own = if n % 5 == 0 { json!({}) } else { json!({"own": n % 30, "k": "lost"}) };
+        let mut client = broker.connect(Transport::BOTH[n % 2]).await;
+        let events = if n % 3 == 0 { "push" } else { "ack" };
+        client.login_with(json!({"user": "ann", "identify": n % 4 == 0, "events": events})).await;
+        subscribe(&mut client, json!({"class": "c", "body": own})).await;
+        receivers.push((own, client));
+    }
+    publish(&mut sender, json!({"class": "c", "body": {"k": "kept"}})).await;
+    let from = json!({"user": "sender", "session_id": sender.session_id()});
+    for (n, (own, client)) in receivers.iter_mut().enumerate() {
+        let frame = client.next_event().await;
+        let body = model::merge(&json!({"k": "kept"}), own);
+        assert_eq!(frame["data"], json!({"class": "c", "body": body}));
+        assert_eq!(frame.get("from"), (n % 4 == 0).then_some(&from), "{frame}");
+        assert_eq!(frame.get("tid").is_none(), n % 3 == 0, "{frame}");
+        client.expect_no_event().await;
+    }
 }
 
 /// What a subscription brings keeps its text, too.

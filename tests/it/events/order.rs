@@ -1,5 +1,7 @@
 //! Two events that one session sends arrive in that order at every session that gets both.
 
+use std::cell::Cell;
+
 use serde_json::{Value, json};
 
 use super::{publish, subscribe};
@@ -149,6 +151,56 @@ async fn an_answer_means_that_it_is_queued() {
             for client in &mut receivers {
                 assert_eq!(numbers(client).await, [n]);
             }
+        }
+    })
+    .await;
+}
+
+/// Subscribes and unsubscribes, logs in and goes away, until it is told to stop.
+async fn come_and_go(broker: &Broker, transport: Transport, stop: &Cell<bool>) -> u32 {
+    let mut turns = 0;
+    while !stop.get() {
+        let mut client = broker.login(transport, "restless").await;
+        for _ in 0..5 {
+            for topic in [json!({"class": "c"}), json!({"class": "c", "type": "t"})] {
+                subscribe(&mut client, topic.clone()).await;
+                client.ok("core/event/unsubscribe", topic).await;
+            }
+        }
+        subscribe(&mut client, json!({"class": "c"})).await;
+        turns += 1;
+    }
+    turns
+}
+
+async fn send_many(client: &mut Client, stop: &Cell<bool>) {
+    for n in 0..EVENTS {
+        publish(client, json!({"class": "c", "type": "t", "body": {"n": n}})).await;
+    }
+    stop.set(true);
+}
+
+/// Who stays subscribed misses nothing while others come and go around it.
+#[tokio::test]
+async fn while_others_come_and_go() {
+    on_both(async |transport| {
+        let broker = Broker::start(Options::default()).await;
+        let mut steady = Vec::new();
+        for topic in [json!({"class": "c"}), json!({"class": "c", "type": "t"})] {
+            let mut client = broker.login(transport, "steady").await;
+            subscribe(&mut client, topic).await;
+            steady.push(client);
+        }
+        let mut sender = broker.login(transport, "sender").await;
+        let stop = Cell::new(false);
+        let (turns, more, ()) = tokio::join!(
+            come_and_go(&broker, Transport::Ws, &stop),
+            come_and_go(&broker, Transport::Tcp, &stop),
+            send_many(&mut sender, &stop),
+        );
+        assert!(turns + more > 2, "nobody came and went");
+        for client in &mut steady {
+            assert_eq!(numbers(client).await, (0..EVENTS).collect::<Vec<_>>());
         }
     })
     .await;

@@ -107,6 +107,25 @@ async fn once_per_session_however_many_services_match() {
     .await;
 }
 
+/// An event for every service is one of the session's own, too, and arrives as such.
+#[tokio::test]
+async fn ones_own_service_comes_first() {
+    on_both(async |transport| {
+        let broker = two_services().await;
+        let (mut admin, _here, _there) = three(&broker, transport).await;
+        let mut other = broker.service("side").admin(transport).await;
+        for (client, foreign) in [(&mut admin, "side"), (&mut other, "main")] {
+            subscribe(client, json!({"class": "c", "service": foreign, "body": {"of": "foreign"}})).await;
+            subscribe(client, json!({"class": "c", "body": {"of": "own"}})).await;
+        }
+        publish(&mut admin, json!({"class": "c", "service": "*"})).await;
+        for client in [&mut admin, &mut other] {
+            assert_eq!(client.events_so_far().await, [json!({"class": "c", "body": {"of": "own"}})]);
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn ones_own_service_needs_no_permission() {
     on_both(async |transport| {
