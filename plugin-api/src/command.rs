@@ -51,6 +51,8 @@ pub struct CallMode {
     pub ordered: bool,
     /// The handler keeps time itself: `timeouts.handler` does not end it.
     pub keeps_own_time: bool,
+    /// No permission is asked for it.
+    pub unrestricted: bool,
 }
 
 impl Command {
@@ -117,6 +119,12 @@ impl Definition {
     /// Leaves the time limit to the handler.
     pub fn keeps_own_time(mut self) -> Self {
         self.mode.keeps_own_time = true;
+        self
+    }
+
+    /// Asks no permission for it, whatever the rules say. For what a client must be able to do in any case.
+    pub fn unrestricted(mut self) -> Self {
+        self.mode.unrestricted = true;
         self
     }
 

@@ -6,10 +6,19 @@
 mod support;
 
 mod bad_input;
+mod browser;
 mod cli;
+mod events;
 mod framing;
+mod levels;
 mod lifecycle;
+mod limits;
+mod load;
 mod login;
+mod observability;
+mod permissions;
+mod registry;
+mod services;
 mod sessions;
 mod slow_consumer;
 mod timers;

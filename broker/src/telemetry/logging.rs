@@ -2,6 +2,7 @@
 
 use std::env;
 use std::io::{self, IsTerminal};
+use std::panic::{self, PanicHookInfo};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -43,7 +44,15 @@ pub fn init(format: LogFormat) -> Result<(), LoggingError> {
         LogFormat::Text => subscriber.finish().try_init()?,
         LogFormat::Json => subscriber.json().flatten_event(true).finish().try_init()?,
     }
+    panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// A panic is a line of the log, as everything else: whoever reads JSON from stderr gets nothing but JSON.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let location = panic.location().map(ToString::to_string);
+    let message = panic.payload_as_str().unwrap_or("?");
+    tracing::error!(location, panic = message, "panicked");
 }
 
 /// Whether stderr takes colours: on a terminal, and `NO_COLOR` is not set.

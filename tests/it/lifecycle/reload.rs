@@ -74,8 +74,16 @@ async fn limits() {
         let mut ann = broker.login(transport, "ann").await;
         ann.ok("core/event/subscribe", json!({"class": "first"})).await;
         reload(&broker, "[limits]\nsubscriptions_per_session = 1\ninflight = 1");
-        until(&mut ann, "core/event/subscribe", json!({"class": "media"}), fails_with(code::LIMIT_EXCEEDED))
-            .await;
+        within("the limit to hold", async {
+            for n in 0.. {
+                // Another class each time: to subscribe again is always allowed.
+                let topic = json!({"class": format!("media-{n}")});
+                if fails_with(code::LIMIT_EXCEEDED)(&ann.request("core/event/subscribe", topic).await) {
+                    return;
+                }
+            }
+        })
+        .await;
         let first = ann.start("fixture/core/sleep", json!({"ms": 300})).await;
         let second = ann.start("fixture/core/sleep", json!({"ms": 300})).await;
         assert_eq!(error_of(&ann.response(second).await).0, code::TOO_MANY_REQUESTS);
@@ -163,6 +171,8 @@ async fn the_plugin_list() {
         let broker = configured("").await;
         let mut ann = broker.login(transport, "ann").await;
         let under_way = ann.start("fixture/core/sleep", json!({"ms": 1500})).await;
+        // It has been read, then.
+        ann.ok("core/core/ping", json!({})).await;
         let shorter = with_admin("plugins = [\"auth-open\"]");
         broker.rewrite_config(&shorter);
         broker.hangup();

@@ -242,6 +242,14 @@ impl Client {
         assert!(event.is_none(), "expected no event, got {event:?}");
     }
 
+    /// The `data` of every event that reached this session before now, in order.
+    pub async fn events_so_far(&mut self) -> Vec<Value> {
+        self.ok("core/core/ping", json!({})).await;
+        let (events, others) = self.inbox.drain(..).partition(|text| is_event(&envelope(text)));
+        self.inbox = others;
+        events.iter().map(|text| parse(text)["data"].take()).collect()
+    }
+
     /// The end of the connection, which must be the next thing: the close code and reason on WebSocket, `None` on TCP.
     pub async fn expect_close(&mut self) -> Option<Close> {
         assert!(self.inbox.is_empty(), "expected the end, got {:?}", self.inbox);

@@ -2,6 +2,7 @@
 
 pub const INTERNAL_ERROR_REF: i64 = 100_003;
 pub const TIMEOUT: i64 = 100_005;
+pub const NOT_IMPLEMENTED: i64 = 100_006;
 pub const SERVICE_NOT_FOUND: i64 = 100_020;
 pub const UNAUTHORIZED: i64 = 100_030;
 pub const NOT_AUTHENTICATED: i64 = 100_031;

@@ -18,12 +18,18 @@ mod broker;
 mod cli;
 mod client;
 pub mod code;
+mod halves;
+pub mod http;
+mod metrics;
+pub mod sources;
 mod transport;
 mod wire;
 
 pub use broker::{ADMIN_PASSWORD, Broker, Options, with_admin};
 pub use cli::{Output, fixture_command, jackfield, jackfield_command, jackfield_with_input, run};
-pub use client::{Client, error_of, raw_field};
+pub use client::{Client, error_of, raw_field, request_message};
+pub use halves::{Receiver, Sender, connect_halves};
+pub use metrics::Metrics;
 pub use transport::{Transport, on_both};
 
 use std::time::Duration;

@@ -22,6 +22,7 @@ fn command() -> Command {
         .about("Logs the connection in, which makes it a session.")
         .data_schema(schema_of::<Args>())
         .reply_schema(reply)
+        .unrestricted()
         .raw_handler(login)
 }
 
