@@ -142,11 +142,12 @@ impl Broker {
     /// What is wrong with it. Nothing has changed then.
     #[expect(clippy::unused_async, reason = "libraries are loaded here off the runtime's threads")]
     pub async fn reload(&self, config: Config) -> Result<Vec<String>, StartError> {
-        for service in &self.services {
-            service.check_reload(&config)?;
+        let mut prepared = Vec::new();
+        for service in self.services.iter().filter(|service| config.services.contains_key(service.name())) {
+            prepared.push((service, service.prepare(&config)?));
         }
-        for service in &self.services {
-            service.reload(&config)?;
+        for (service, prepared) in prepared {
+            service.commit(prepared);
         }
         let before = self.runtime.shared.settings.swap(Arc::new(config.clone()));
         Ok(needs_restart(&before, &config))
@@ -273,6 +274,8 @@ fn needs_restart(before: &Config, after: &Config) -> Vec<String> {
             Some(_) => {}
         }
     }
+    let gone = before.services.keys().filter(|name| !after.services.contains_key(*name));
+    notes.extend(gone.map(|name| format!("service.{name}: to take a service away needs a restart")));
     if before.admin != after.admin {
         notes.push("admin.listen: needs a restart".to_owned());
     }

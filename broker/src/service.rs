@@ -62,6 +62,14 @@ pub(crate) struct Service {
     generated_password: SecretString,
 }
 
+/// A configuration of a service that is ready to be put in force.
+pub(crate) struct Prepared {
+    policy: Policy,
+    administrator: Arc<dyn Authenticator>,
+    plugins: Vec<Arc<Loaded>>,
+    snapshot: Snapshot,
+}
+
 impl Service {
     /// Loads a service's plugins; nothing of it runs yet.
     pub(crate) fn load(
@@ -70,8 +78,7 @@ impl Service {
         number: u16,
         runtime: &Arc<Runtime>,
     ) -> Result<Arc<Self>, Vec<ConfigError>> {
-        let own = service_config(config, name)?;
-        let policy = policy(own, name)?;
+        let policy = policy(service_config(config, name)?, name)?;
         let name: Arc<str> = name.into();
         let sessions = Arc::new(Sessions::new(Arc::clone(&name), number, runtime.shared.clone()));
         let router = Arc::new(Router::new(Authorizers::new(policy), Arc::clone(&runtime.shared.metrics)));
@@ -91,8 +98,8 @@ impl Service {
             generated_password: uuid::Uuid::new_v4().simple().to_string().into(),
             name,
         };
-        let plugins = service.load_plugins(config)?;
-        service.install(own, &plugins)?;
+        let prepared = service.prepare(config)?;
+        service.install(prepared);
         Ok(Arc::new(service))
     }
 
@@ -174,9 +181,11 @@ impl Service {
         let accepted = Instant::now();
         let place = Place::take(&self.runtime);
         let endpoint = Arc::clone(&self.endpoint);
+        let stop = self.runtime.stop_accepting.clone();
         let deadline = accepted + self.runtime.shared.settings.load().timeouts.login;
         self.runtime.tasks.spawn(async move {
-            let handshake = tokio::time::timeout_at(deadline, Listener::handshake(&url, socket)).await;
+            let handshake = tokio::time::timeout_at(deadline, Listener::handshake(&url, socket));
+            let Some(handshake) = stop.run_until_cancelled(handshake).await else { return };
             let connection = match handshake.map_err(io::Error::from).flatten() {
                 Ok(connection) => connection,
                 Err(error) => return tracing::debug!(%remote, %error, "no handshake"),
@@ -190,26 +199,31 @@ impl Service {
         });
     }
 
-    /// Puts another configuration in force, all of it or nothing.
-    pub(crate) fn reload(&self, config: &Config) -> Result<(), Vec<ConfigError>> {
+    /// Makes another configuration ready; nothing has changed by that.
+    pub(crate) fn prepare(&self, config: &Config) -> Result<Prepared, Vec<ConfigError>> {
         let own = service_config(config, &self.name)?;
         let policy = policy(own, &self.name)?;
+        let administrator = self.administrator(own)?;
         let plugins = self.load_plugins(config)?;
-        let kept = self.install(own, &plugins)?;
-        self.endpoint.router.authorizers.set_policy(policy);
-        for plugin in
-            self.plugins.lock().iter().filter(|plugin| !kept.iter().any(|old| Arc::ptr_eq(old, plugin)))
-        {
-            self.start_services(plugin);
+        let mut entries = Vec::new();
+        for plugin in &plugins {
+            entries.extend(plugin.entries().map_err(|error| self.plugin_problem(plugin, &error))?);
         }
-        Ok(())
+        Ok(Prepared { policy, administrator, plugins, snapshot: Snapshot::build(entries) })
     }
 
-    /// Whether a configuration could be put in force.
-    pub(crate) fn check_reload(&self, config: &Config) -> Result<(), Vec<ConfigError>> {
-        let own = service_config(config, &self.name)?;
-        policy(own, &self.name)?;
-        self.load_plugins(config).map(drop)
+    /// Puts a configuration in force.
+    pub(crate) fn commit(&self, prepared: Prepared) {
+        let before = self.install(prepared);
+        let after = self.plugins.lock().clone();
+        let missing_in =
+            |list: &[Arc<Loaded>], plugin: &Arc<Loaded>| !list.iter().any(|other| Arc::ptr_eq(other, plugin));
+        for gone in before.iter().filter(|plugin| missing_in(&after, plugin)) {
+            gone.stop.request();
+        }
+        for new in after.iter().filter(|plugin| missing_in(&before, plugin)) {
+            self.start_services(new);
+        }
     }
 
     /// Ends the plugins' services.
@@ -231,11 +245,11 @@ impl Service {
     /// Has every connection closed once what is queued for it is written.
     pub(crate) fn close_connections(&self) {
         let sessions = &self.endpoint.sessions;
+        for link in sessions.anonymous.close() {
+            link.close(CloseReason::Shutdown);
+        }
         for session in sessions.directory.all() {
             session.link.close(CloseReason::Shutdown);
-        }
-        for link in sessions.anonymous.all() {
-            link.close(CloseReason::Shutdown);
         }
     }
 
@@ -254,29 +268,17 @@ impl Service {
         plugin::load(config, &self.name, &previous, &host)
     }
 
-    /// Puts plugins in force, and gives those that were in force before.
-    fn install(
-        &self,
-        own: &ServiceConfig,
-        plugins: &[Arc<Loaded>],
-    ) -> Result<Vec<Arc<Loaded>>, Vec<ConfigError>> {
-        let problem = |plugin: &Loaded, error: &Error| {
-            let key = format!("service.{}.plugin.{}", self.name, plugin.manifest.name);
-            vec![ConfigError::new(None, key, error.text())]
-        };
-        let mut entries = Vec::new();
-        for plugin in plugins {
-            entries.extend(plugin.entries().map_err(|error| problem(plugin, &error))?);
-        }
-        let administrator = self.administrator(own)?;
-        self.endpoint.router.registry.replace(Snapshot::build(entries));
+    /// Puts plugins and policy in force, and gives the plugins that were in force before.
+    fn install(&self, prepared: Prepared) -> Vec<Arc<Loaded>> {
+        let Prepared { policy, administrator, plugins, snapshot } = prepared;
+        let (router, sessions) = (&self.endpoint.router, &self.endpoint.sessions);
+        router.registry.replace(snapshot);
+        router.authorizers.set_policy(policy);
         let all = || plugins.iter().map(|plugin| &plugin.registered);
         let mut authenticators: Vec<Arc<dyn Authenticator>> = vec![administrator];
         authenticators.extend(all().flat_map(|registered| registered.authenticators.clone()));
-        let sessions = &self.endpoint.sessions;
         sessions.authenticators.replace(authenticators);
-        let authorizers = all().flat_map(|registered| registered.authorizers.clone());
-        self.endpoint.router.authorizers.replace(authorizers.collect());
+        router.authorizers.replace(all().flat_map(|registered| registered.authorizers.clone()).collect());
         sessions.set_observers(all().flat_map(|registered| registered.session_observers.clone()).collect());
         let filters = plugins.iter().flat_map(|plugin| {
             let named = |filter| NamedFilter { plugin: plugin.manifest.name.as_str().into(), filter };
@@ -288,11 +290,12 @@ impl Service {
         let described: Vec<Arc<dyn Describe>> =
             plugins.iter().map(|plugin| Arc::clone(plugin) as _).collect();
         self.facilities.plugins.store(Arc::new(described));
-        let before = std::mem::replace(&mut *self.plugins.lock(), plugins.to_vec());
-        for gone in before.iter().filter(|old| !plugins.iter().any(|new| Arc::ptr_eq(old, new))) {
-            gone.stop.request();
-        }
-        Ok(before)
+        std::mem::replace(&mut *self.plugins.lock(), plugins)
+    }
+
+    fn plugin_problem(&self, plugin: &Loaded, error: &Error) -> Vec<ConfigError> {
+        let key = format!("service.{}.plugin.{}", self.name, plugin.manifest.name);
+        vec![ConfigError::new(None, key, error.text())]
     }
 
     fn administrator(&self, own: &ServiceConfig) -> Result<Arc<dyn Authenticator>, Vec<ConfigError>> {
@@ -330,7 +333,7 @@ async fn run_service(service: Arc<dyn PluginService>, plugin: Arc<Loaded>) {
 
 fn service_config<'a>(config: &'a Config, name: &str) -> Result<&'a ServiceConfig, Vec<ConfigError>> {
     let missing =
-        || vec![ConfigError::new(None, format!("service.{name}"), "a running service cannot be taken away")];
+        || vec![ConfigError::new(None, format!("service.{name}"), "expected the table of this service")];
     config.services.get(name).ok_or_else(missing)
 }
 
@@ -378,15 +381,19 @@ impl Drop for Place {
 
 /// Tells a client that there is no room.
 async fn refuse(stream: Box<dyn Stream>, framing: Framing) {
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = stream;
+    let mut unread = [0; 512];
     let goodbye = match framing {
         Framing::WebSocket => WebSocket::close_frame(CloseReason::Connections),
         Framing::Line => bytes::Bytes::new(),
     };
     let said = async {
         stream.write_all(&goodbye).await?;
-        stream.shutdown().await
+        stream.shutdown().await?;
+        // A socket that is closed with something unread in it takes its goodbye with it.
+        while stream.read(&mut unread).await? > 0 {}
+        io::Result::Ok(())
     };
     // It is not served anyway.
     tokio::time::timeout(Duration::from_secs(1), said).await.ok();

@@ -34,7 +34,7 @@ pub struct Command {
     pub aliases: Vec<Box<str>>,
     /// What it does, in a sentence.
     pub about: String,
-    /// What its data must look like, as a JSON Schema; `true` for anything.
+    /// What its data must look like, as a JSON Schema; `{}` for anything.
     pub data_schema: Value,
     /// What its answer looks like.
     pub reply_schema: Value,
@@ -168,8 +168,8 @@ impl Definition {
             key: self.key,
             aliases: self.aliases,
             about: self.about,
-            data_schema: self.data_schema.unwrap_or(Value::Bool(true)),
-            reply_schema: self.reply_schema.unwrap_or(Value::Bool(true)),
+            data_schema: self.data_schema.unwrap_or_else(|| json!({})),
+            reply_schema: self.reply_schema.unwrap_or_else(|| json!({})),
             mode: self.mode,
             handler,
         }

@@ -206,7 +206,8 @@ pub enum SessionChangeKind {
 
 /// Is told when sessions start and end, in order.
 ///
-/// Called in place while the session table waits, so it must return at once: hand longer work to a task.
+/// Called in place, one change at a time, by whoever starts or ends a session, so it must return at once: hand longer
+/// work to a task.
 pub trait SessionObserver: Send + Sync + 'static {
     /// Takes note of one change.
     fn session_changed(&self, change: &SessionChange);

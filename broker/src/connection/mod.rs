@@ -102,7 +102,9 @@ impl Connection {
         let link = Arc::new(Link::new(socket.id, socket.framing, service, socket.remote));
         drop(config);
         endpoint.sessions.metrics.connections.increment(1.0);
-        endpoint.sessions.anonymous.insert(&link);
+        if !endpoint.sessions.anonymous.insert(&link) {
+            link.close(CloseReason::Shutdown);
+        }
         Self {
             endpoint,
             link,

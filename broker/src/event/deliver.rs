@@ -6,7 +6,8 @@ use smallvec::SmallVec;
 
 use super::{
     Events,
-    index::{Index, Member},
+    filters::Filters,
+    index::{Index, Member, Subscribers},
     merge::merge,
 };
 use crate::{
@@ -25,6 +26,8 @@ pub(super) struct Delivery<'a> {
     from: Option<String>,
     limit: usize,
     tid: u64,
+    /// Whether some plugin wants to see each delivery.
+    filtered: bool,
     seen: Option<HashSet<u64, RandomState>>,
     bodies: SmallVec<[(RawJson, RawJson); 1]>,
     frames: SmallVec<[(Variant, Bytes); 2]>,
@@ -59,6 +62,7 @@ impl<'a> Delivery<'a> {
             from: from.and_then(sender),
             limit,
             tid: events.next_tid(),
+            filtered: events.filters.iter().any(Filters::see_deliveries),
             seen: None,
             bodies: SmallVec::new(),
             frames: SmallVec::new(),
@@ -73,7 +77,7 @@ impl<'a> Delivery<'a> {
             self.seen = Some(HashSet::default());
         }
         for subscribers in matching {
-            subscribers.each(|member| self.deliver_one(member, service));
+            self.deliver_to(&subscribers, service, |_| true);
         }
     }
 
@@ -81,12 +85,18 @@ impl<'a> Delivery<'a> {
     pub(super) fn deliver_of_all(&mut self, index: &Index, service: u16, own_only: bool) {
         self.seen.get_or_insert_default();
         for subscribers in index.matching(service, &self.event.topic) {
-            subscribers.each(|member| {
-                if !own_only || member.session.service == service {
-                    self.deliver_one(member, service);
-                }
-            });
+            self.deliver_to(&subscribers, service, |member| !own_only || member.session.service == service);
         }
+    }
+
+    fn deliver_to(&mut self, subscribers: &Subscribers, service: u16, wanted: impl Fn(&Member) -> bool) {
+        let filtered = self.filtered;
+        let mut deliver = |member: &Member| {
+            if wanted(member) {
+                self.deliver_one(member, service);
+            }
+        };
+        if filtered { subscribers.members().iter().for_each(deliver) } else { subscribers.each(&mut deliver) }
     }
 
     /// Tells the metrics, and says for how many sessions the event was queued.
@@ -111,7 +121,7 @@ impl<'a> Delivery<'a> {
         if self.seen.as_mut().is_some_and(|seen| !seen.insert(session.key)) {
             return;
         }
-        let filters = self.events.filters.get(usize::from(session.service));
+        let filters = self.events.filters.get(usize::from(session.service)).filter(|_| self.filtered);
         let Some(filters) = filters.filter(|filters| filters.see_deliveries()) else {
             let bytes = self.shared(member, service);
             return self.queue(session, bytes);

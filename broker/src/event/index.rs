@@ -45,6 +45,7 @@ enum Members {
 }
 
 /// One of them.
+#[derive(Clone)]
 pub(super) struct Member {
     pub(super) session: Arc<Session>,
     pub(super) body: RawJson,
@@ -58,6 +59,13 @@ impl Subscribers {
             Members::One(_, member) => each(member),
             Members::Many(members) => members.values().for_each(each),
         }
+    }
+
+    /// All members, for those who call plugins' code for each: that must not happen under the lock.
+    pub(super) fn members(&self) -> Vec<Member> {
+        let mut members = Vec::new();
+        self.each(|member| members.push(member.clone()));
+        members
     }
 
     fn insert(&self, key: u64, member: Member) {

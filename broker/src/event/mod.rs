@@ -71,8 +71,11 @@ impl Events {
         }
         let target = self.resolve(&event.service, service)?;
         self.metrics.events_published.increment(1);
-        let filters = self.filters.get(usize::from(service));
-        let Some(event) = filters.map_or(Some(event.clone()), |filters| filters.fired(event)) else {
+        let event = match self.filters.get(usize::from(service)) {
+            Some(filters) => filters.fired(event),
+            None => Some(event),
+        };
+        let Some(event) = event else {
             self.metrics.events_dropped.add(DropReason::Filtered, 1);
             return Ok(0);
         };

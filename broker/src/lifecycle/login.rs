@@ -145,7 +145,9 @@ impl Sessions {
             code => code.into(),
         })?;
         self.events.subscribe_to_own(session);
-        changes.tell(session, SessionChangeKind::Started);
+        changes.record(session, SessionChangeKind::Started);
+        drop(changes);
+        self.tell_observers();
         Ok(())
     }
 }

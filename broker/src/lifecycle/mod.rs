@@ -3,14 +3,21 @@
 mod login;
 mod metadata;
 
-use std::sync::{Arc, atomic::AtomicBool, atomic::Ordering};
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use arc_swap::ArcSwap;
 use jackfield_plugin_api::{
     CommandKey, ErrorCode, Event, RawJson, RawObject, SessionChange, SessionChangeKind, SessionId,
     SessionObserver, Topic, UserId,
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     auth::Authenticators,
@@ -44,10 +51,13 @@ pub struct Sessions {
     changes: Mutex<Changes>,
 }
 
-/// Starts and ends have one order, and observers see it: both happen under this lock.
+/// Starts and ends have one order, that of this lock, and observers see it. They are called outside of it, by one
+/// thread at a time, so that they may ask the broker for something.
 #[derive(Default)]
 struct Changes {
     last: u64,
+    untold: VecDeque<SessionChange>,
+    telling: bool,
     observers: Vec<Arc<dyn SessionObserver>>,
 }
 
@@ -91,6 +101,26 @@ impl Sessions {
         self.changes.lock().observers = observers;
     }
 
+    /// Tells the observers what has been recorded, unless somebody is at it already.
+    fn tell_observers(&self) {
+        let mut changes = self.changes.lock();
+        if std::mem::replace(&mut changes.telling, true) {
+            return;
+        }
+        while let Some(change) = changes.untold.pop_front() {
+            let observers = changes.observers.clone();
+            MutexGuard::unlocked(&mut changes, || {
+                for observer in &observers {
+                    let told = AssertUnwindSafe(|| observer.session_changed(&change));
+                    if let Err(panic) = catch_unwind(told) {
+                        panics::caught("a session observer panicked", &*panic);
+                    }
+                }
+            });
+        }
+        changes.telling = false;
+    }
+
     /// Ends a session, once: it is listed no more and gets no more events. Its connection is its own business.
     pub fn end(&self, session: &Session, reason: CloseReason) {
         {
@@ -98,8 +128,9 @@ impl Sessions {
             if !self.directory.remove(session) {
                 return;
             }
-            changes.tell(session, SessionChangeKind::Ended { reason: reason.name() });
+            changes.record(session, SessionChangeKind::Ended { reason: reason.name() });
         }
+        self.tell_observers();
         self.events.forget(session);
         self.metrics.sessions.decrement(1.0);
         let Identifiers { user, session_id } = Identifiers::of(session);
@@ -155,17 +186,10 @@ impl Sessions {
 }
 
 impl Changes {
-    fn tell(&mut self, session: &Session, kind: SessionChangeKind) {
+    fn record(&mut self, session: &Session, kind: SessionChangeKind) {
         self.last += 1;
-        if self.observers.is_empty() {
-            return;
-        }
-        let change = SessionChange { number: self.last, kind, session: session.info.clone() };
-        for observer in &self.observers {
-            let told = std::panic::AssertUnwindSafe(|| observer.session_changed(&change));
-            if let Err(panic) = std::panic::catch_unwind(told) {
-                panics::caught("a session observer panicked", &*panic);
-            }
+        if !self.observers.is_empty() {
+            self.untold.push_back(SessionChange { number: self.last, kind, session: session.info.clone() });
         }
     }
 }

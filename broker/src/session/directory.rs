@@ -82,22 +82,32 @@ impl Directory {
 /// The connections of one service that have not logged in.
 #[derive(Default)]
 pub struct Anonymous {
-    links: Mutex<HashMap<u64, Arc<Link>, RandomState>>,
+    links: Mutex<Links>,
+}
+
+#[derive(Default)]
+struct Links {
+    open: HashMap<u64, Arc<Link>, RandomState>,
+    closed: bool,
 }
 
 impl Anonymous {
-    /// Lists a connection.
-    pub fn insert(&self, link: &Arc<Link>) {
-        self.links.lock().insert(link.id, Arc::clone(link));
+    /// Lists a connection; `false` when there are to be no more.
+    pub fn insert(&self, link: &Arc<Link>) -> bool {
+        let mut links = self.links.lock();
+        links.open.insert(link.id, Arc::clone(link));
+        !links.closed
     }
 
     /// Takes a connection off the list.
     pub fn remove(&self, link: &Link) {
-        self.links.lock().remove(&link.id);
+        self.links.lock().open.remove(&link.id);
     }
 
-    /// All of them.
-    pub fn all(&self) -> Vec<Arc<Link>> {
-        self.links.lock().values().cloned().collect()
+    /// All of them; there are to be no more.
+    pub fn close(&self) -> Vec<Arc<Link>> {
+        let mut links = self.links.lock();
+        links.closed = true;
+        links.open.values().cloned().collect()
     }
 }

@@ -1,5 +1,7 @@
 use jackfield_plugin_api::{Answer, Command, RawJson};
 
+use serde_json::json;
+
 use crate::Provided;
 
 inventory::submit!(Provided(command));
@@ -7,6 +9,8 @@ inventory::submit!(Provided(command));
 fn command() -> Command {
     Command::define("core", "core", "ping")
         .about("Answers, which shows that the broker is there. Needs no login.")
+        .data_schema(json!({ "type": "object", "additionalProperties": true }))
+        .reply_schema(json!({ "type": "object" }))
         .unrestricted()
         .raw_handler(|_cx, _request| async { Ok(Answer::Reply(RawJson::empty())) })
 }
