@@ -1,5 +1,5 @@
 //! Run: `cargo run --example auth_plugin -- run --plugin auth-badge --set 'service.main.plugin.auth-badge.badges={b17={user="ann"}}'`
-//! Try: `echo '{"class":"core","subclass":"user","cmd":"login","data":{"badge":"b17"},"tid":1}' | nc -q1 127.0.0.1 9012`
+//! Try: `cargo run -- call core/user/list --login '{"badge":"b17"}'`
 //!
 //! An authenticator: who shows a badge that the configuration knows is its owner, with the permissions that come
 //! with it and for as long as it says.
