@@ -2,7 +2,7 @@ use jackfield_plugin_api::{RawJson, RawObject};
 
 /// The body of an event for a subscription with a body of its own (protocol §5): two objects are merged at the top
 /// level, the event's keys winning; an empty event body gives way; else the event's stands.
-pub(super) fn merge(event: &RawJson, subscription: &RawJson) -> RawJson {
+pub fn merge(event: &RawJson, subscription: &RawJson) -> RawJson {
     if event.is_empty() {
         return subscription.clone();
     }

@@ -26,6 +26,7 @@ use index::Index;
 
 pub use deliver::sender;
 pub use filters::NamedFilter;
+pub use merge::merge;
 
 /// How many subscriptions a session gets at login.
 const AUTOMATIC: usize = 2;
