@@ -4,7 +4,7 @@ use jackfield_plugin_api::{RawJson, RawObject};
 
 /// The body of a subscription, taken apart once.
 #[derive(Clone)]
-pub(super) struct Body(Option<Arc<Parsed>>);
+pub struct Body(Option<Arc<Parsed>>);
 
 struct Parsed {
     json: RawJson,
@@ -12,17 +12,19 @@ struct Parsed {
 }
 
 impl Body {
-    pub(super) fn new(json: &RawJson) -> Self {
+    /// Takes a body apart.
+    pub fn new(json: &RawJson) -> Self {
         let parsed = || Parsed { json: json.clone(), object: RawObject::parse(json).ok() };
         Self((!json.is_empty()).then(|| Arc::new(parsed())))
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
     /// Whether this says the same as another.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
+    pub fn is_same(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (Some(one), Some(other)) => Arc::ptr_eq(one, other) || one.json == other.json,
             (one, other) => one.is_none() && other.is_none(),
@@ -31,7 +33,7 @@ impl Body {
 
     /// An event's body for this subscription (protocol §5): two objects are merged at the top level, the event's
     /// keys winning; an empty event body gives way; else the event's stands.
-    pub(super) fn merge(&self, event: &RawJson) -> RawJson {
+    pub fn merge(&self, event: &RawJson) -> RawJson {
         let Some(own) = &self.0 else { return event.clone() };
         if event.is_empty() {
             return own.json.clone();

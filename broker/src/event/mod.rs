@@ -26,10 +26,11 @@ use crate::{
 use deliver::Delivery;
 use filters::Filters;
 use index::Index;
-use merge::Body;
+
 
 pub use deliver::sender;
 pub use filters::NamedFilter;
+pub use merge::Body;
 
 /// The longest body of a subscription, in bytes. It is merged into every event by whoever fires that, and kept.
 const LARGEST_BODY: usize = 16 << 10;
