@@ -85,7 +85,7 @@ impl World {
         let link = Arc::new(Link::new(id, Framing::WebSocket, "main".into(), "ws:127.0.0.1:1".into()));
         let login = Login { user: UserId::new(user).ok(), ..Login::default() };
         self.sessions.login(&link, login).now_or_never().unwrap().unwrap();
-        Arc::clone(link.session().unwrap())
+        link.session().unwrap()
     }
 
     /// Subscribes a session.

@@ -63,9 +63,9 @@ pub(crate) async fn serve(address: &HttpAddress, runtime: &Arc<Runtime>) -> Resu
 }
 
 async fn metrics(State(runtime): State<Arc<Runtime>>) -> impl IntoResponse {
-    let handle = runtime.shared.metrics.handle();
-    // Keeps what histograms have gathered from growing between scrapes.
-    handle.run_upkeep();
+    let metrics = &runtime.shared.metrics;
+    metrics.log_lines_dropped.set(crate::telemetry::logging::dropped_lines() as f64);
+    let handle = metrics.handle();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], handle.render())
 }
 

@@ -203,7 +203,7 @@ impl Broker {
 /// What is wrong with it.
 pub fn check(config: &Config) -> Result<Vec<String>, StartError> {
     let services = load_services(config, &runtime(config.clone()))?;
-    Ok(services.iter().flat_map(|service| service.warnings()).collect())
+    Ok(services.iter().flat_map(|service| service.warnings(config)).collect())
 }
 
 /// The commands that a configuration's plugins register, of the service `main` or else the first.

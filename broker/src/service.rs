@@ -13,7 +13,8 @@ use std::{
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use jackfield_plugin_api::{
-    Authenticator, Error, ErrorCode, Host, RawJson, Result, Service as PluginService, Topic, UserId,
+    Authenticator, Error, ErrorCode, Host, Permission, RawJson, Result, Service as PluginService, Topic,
+    UserId,
 };
 use parking_lot::Mutex;
 use secrecy::SecretString;
@@ -149,21 +150,29 @@ impl Service {
                 eprintln!("administrator password (generated): {password}{of}");
             }
         }
-        for warning in self.warnings() {
+        for warning in self.warnings(config) {
             tracing::warn!(service = %self.name, "{warning}");
         }
     }
 
     /// What is odd about the service's configuration.
-    pub(crate) fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self, config: &Config) -> Vec<String> {
         let plugins = self.plugins.lock();
         let behind_open = plugins.iter().skip_while(|plugin| plugin.manifest.name != "auth-open").skip(1);
-        let shadowed = behind_open.filter(|plugin| !plugin.registered.authenticators.is_empty());
-        shadowed
-            .map(|plugin| {
+        let shadowed =
+            behind_open.filter(|plugin| !plugin.registered.authenticators.is_empty()).map(|plugin| {
                 format!("auth-open is listed before {}, and lets everyone past it", plugin.manifest.name)
-            })
-            .collect()
+            });
+        let rules = config.services.get(&*self.name).into_iter().flat_map(|own| &own.rules);
+        let patterns = rules.flat_map(|rule| rule.allow.iter().chain(&rule.deny));
+        let is_idle = |text: &&String| text.parse::<Permission>().is_ok_and(|pattern| !pattern.can_match());
+        let idle = patterns.filter(is_idle).map(|text| {
+            format!(
+                "service.{}.rule: '{text}' matches nothing: its path has too few levels or too many",
+                self.name
+            )
+        });
+        shadowed.chain(idle).collect()
     }
 
     /// Every registered command.

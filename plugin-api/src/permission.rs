@@ -146,6 +146,12 @@ impl Permission {
         self.matches(action, |glob, level| level == "*" || glob.matches(level))
     }
 
+    /// Whether there is anything that this could be about: a path has as many levels as its action asks for.
+    pub fn can_match(&self) -> bool {
+        let (own, asked) = (self.levels.len(), self.kind.levels());
+        if self.all_below { own < asked } else { own == asked }
+    }
+
     fn matches(&self, action: &Action, fits: impl Fn(&Glob, &str) -> bool) -> bool {
         if self.kind != action.kind() {
             return false;
@@ -174,8 +180,7 @@ impl FromStr for Permission {
         if all_below {
             levels.pop();
         }
-        let count_fits = if all_below { levels.len() < kind.levels() } else { levels.len() == kind.levels() };
-        if !count_fits || levels.iter().any(|level| level.contains("**")) {
+        if path.is_empty() || levels.iter().any(|level| level.contains("**")) {
             return Err(invalid());
         }
         Ok(Self { kind, levels: levels.into_iter().map(Glob::new).collect(), all_below })
@@ -296,6 +301,15 @@ mod tests {
         check("command:core/user/l*", "core/user/*", false, true);
         check("command:core/user/*", "core/user/*", true, true);
         check("command:core/**", "core/*/*", true, true);
+    }
+
+    #[test]
+    fn patterns_of_another_length_match_nothing() {
+        for text in ["command:core/user", "command:a/b/c/**", "publish:a/b/c/d/e", "service:a/b"] {
+            let permission: Permission = text.parse().unwrap();
+            assert!(!permission.can_match() && !permission.covers(&command("core/user/list")), "{text}");
+        }
+        assert!("subscribe:a/**".parse::<Permission>().unwrap().can_match());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
@@ -49,6 +50,7 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
     if let Err(error) = logging::init(args.log_format) {
         return usage_error(error);
     }
+    raise_file_limit();
     let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(format_args!("cannot start the runtime: {error}")),
@@ -56,10 +58,20 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
     let outcome = runtime.block_on(serve(args, config));
     // What is still running has had its time: waiting for it could take for ever.
     runtime.shutdown_background();
+    logging::finish();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(RunError::Start(error)) => start_error(&error),
         Err(error) => fail(error),
+    }
+}
+
+/// Each connection is an open file: takes as many as the machine lets it have.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        warn!(%error, "cannot raise the number of open files");
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use jackfield_plugin_api::Permission;
 use secrecy::SecretString;
 
 use super::duration::parse_duration;
@@ -247,7 +248,10 @@ pub(super) fn permission(node: &Node, reader: &mut Reader) -> Option<String> {
     let text = string(node, reader)?;
     let (action, path) = text.split_once(':').unwrap_or((&text, ""));
     if ACTIONS.contains(&action) && !path.is_empty() {
-        return Some(text);
+        return match text.parse::<Permission>() {
+            Ok(_) => Some(text),
+            Err(error) => reader.bad_text(node, &text, error.to_string()),
+        };
     }
     let message =
         format!("expected ACTION:PATH where ACTION is one of {}, found `{text}`", ACTIONS.join(", "));

@@ -27,7 +27,6 @@ use deliver::Delivery;
 use filters::Filters;
 use index::Index;
 
-
 pub use deliver::sender;
 pub use filters::NamedFilter;
 pub use merge::Body;
@@ -126,7 +125,7 @@ impl Events {
     /// `service_not_found`, `session_not_found` once it has ended, `limit_exceeded`.
     pub fn subscribe(&self, session: &Arc<Session>, subscription: Subscription) -> Result<(), Error> {
         let most = self.settings.load().limits.subscriptions_per_session;
-        self.add(session, subscription, most.saturating_add(AUTOMATIC))
+        self.add(session, &subscription, most.saturating_add(AUTOMATIC))
     }
 
     /// Subscribes a session that has just started to what is its own.
@@ -136,11 +135,11 @@ impl Events {
             let topic = Topic::new("core", subclass, "*", obj_id);
             let own = Subscription { topic, service: ServiceScope::Own, body: RawJson::empty() };
             // Cannot fail: it has just started, in its own service, and has no other yet.
-            self.add(session, own, AUTOMATIC).ok();
+            self.add(session, &own, AUTOMATIC).ok();
         }
     }
 
-    fn add(&self, session: &Arc<Session>, subscription: Subscription, most: usize) -> Result<(), Error> {
+    fn add(&self, session: &Arc<Session>, subscription: &Subscription, most: usize) -> Result<(), Error> {
         let key = self.key(session, &subscription.topic, &subscription.service)?;
         let body = subscription.body.detached();
         let mut own = session.subscriptions.lock();

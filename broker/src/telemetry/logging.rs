@@ -4,8 +4,16 @@ use std::env;
 use std::io::{self, IsTerminal};
 use std::panic::{self, PanicHookInfo};
 
+use parking_lot::Mutex;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+/// How many lines may wait for stderr; the broker never waits for whoever reads its log.
+const MOST_LINES: usize = 16 << 10;
+
+/// The thread that writes to stderr, and what it could not.
+static WRITER: Mutex<Option<(WorkerGuard, ErrorCounter)>> = Mutex::new(None);
 
 /// What is logged where `RUST_LOG` says nothing.
 const DEFAULT_FILTER: &str = "info";
@@ -36,9 +44,12 @@ pub enum LoggingError {
 /// # Errors
 /// When `RUST_LOG` is no filter, or the log was set up before.
 pub fn init(format: LogFormat) -> Result<(), LoggingError> {
+    let (writer, guard) =
+        NonBlockingBuilder::default().lossy(true).buffered_lines_limit(MOST_LINES).finish(io::stderr());
+    *WRITER.lock() = Some((guard, writer.error_counter()));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter(env::var_os("RUST_LOG").as_deref())?)
-        .with_writer(io::stderr)
+        .with_writer(writer)
         .with_ansi(colours_on_stderr());
     match format {
         LogFormat::Text => subscriber.finish().try_init()?,
@@ -53,6 +64,17 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     let location = panic.location().map(ToString::to_string);
     let message = panic.payload_as_str().unwrap_or("?");
     tracing::error!(location, panic = message, "panicked");
+}
+
+/// Writes out what is left of the log, as long as stderr takes it: a second at most.
+pub fn finish() {
+    drop(WRITER.lock().take());
+}
+
+/// How many lines were dropped because stderr did not take them in time.
+#[must_use]
+pub fn dropped_lines() -> usize {
+    WRITER.lock().as_ref().map_or(0, |(_, dropped)| dropped.dropped_lines())
 }
 
 /// Whether stderr takes colours: on a terminal, and `NO_COLOR` is not set.

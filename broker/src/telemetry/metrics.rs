@@ -162,6 +162,7 @@ metrics! {
     silent_closed: Counter = "jackfield_silent_closed_total", "Sessions closed because they did not answer.";
     bytes_received: Counter = "jackfield_received_bytes_total", "Bytes received from clients, transport framing included.";
     bytes_sent: Counter = "jackfield_sent_bytes_total", "Bytes sent to clients, transport framing included.";
+    log_lines_dropped: Gauge = "jackfield_log_lines_dropped", "Lines of the log that stderr did not take in time.";
     handler_panics: Counter = "jackfield_handler_panics_total", "Panics caught in handlers.";
 }
 
