@@ -91,7 +91,7 @@ impl World {
     /// Subscribes a session.
     pub fn subscribe(&self, session: &Arc<Session>, topic: Topic) {
         let subscription = Subscription { topic, service: Default::default(), body: RawJson::empty() };
-        self.sessions.events.subscribe(session, subscription).unwrap();
+        self.sessions.events.subscribe(session, &subscription).unwrap();
     }
 
     /// How long it takes to publish an event `times` times, each time to `receivers` sessions, whose queues are

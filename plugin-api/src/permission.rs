@@ -314,19 +314,8 @@ mod tests {
 
     #[test]
     fn bad_patterns_are_refused() {
-        for text in [
-            "command:core/user",
-            "command:a/b/c/**",
-            "publish:a/b/c/d/e",
-            "service:a/b",
-            "",
-            "command",
-            "command:",
-            "run:a/b/c",
-            "command:**/a",
-            "command:a/b**",
-            "command:a/***",
-        ] {
+        for text in ["", "command", "command:", "run:a/b/c", "command:**/a", "command:a/b**", "command:a/***"]
+        {
             assert!(text.parse::<Permission>().is_err(), "{text}");
         }
     }

@@ -123,9 +123,9 @@ impl Events {
     ///
     /// # Errors
     /// `service_not_found`, `session_not_found` once it has ended, `limit_exceeded`.
-    pub fn subscribe(&self, session: &Arc<Session>, subscription: Subscription) -> Result<(), Error> {
+    pub fn subscribe(&self, session: &Arc<Session>, subscription: &Subscription) -> Result<(), Error> {
         let most = self.settings.load().limits.subscriptions_per_session;
-        self.add(session, &subscription, most.saturating_add(AUTOMATIC))
+        self.add(session, subscription, most.saturating_add(AUTOMATIC))
     }
 
     /// Subscribes a session that has just started to what is its own.

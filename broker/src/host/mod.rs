@@ -101,7 +101,7 @@ impl Host for PluginHost {
     }
 
     fn subscribe(&self, session: SessionRef<'_>, subscription: Subscription) -> Result<()> {
-        self.sessions().events.subscribe(&self.live(session)?, subscription)
+        self.sessions().events.subscribe(&self.live(session)?, &subscription)
     }
 
     fn unsubscribe(&self, session: SessionRef<'_>, topic: &Topic, service: &ServiceScope) -> Result<()> {
