@@ -66,7 +66,7 @@
 //! - [`EventFilter`], [`SessionObserver`], [`LogSink`], [`Service`]: the other extension points.
 //! - [`Host`]: what a plugin may ask of the broker, [`Store`] and [`VirtualSession`] among it.
 //! - [`RawJson`]: data that is passed on as it was written.
-//! - [`testing`]: a harness that runs a plugin without a broker.
+//! - `testing` (a feature): a harness that runs a plugin without a broker.
 
 pub mod auth;
 pub mod command;

@@ -1,4 +1,4 @@
-//! Bytes in, messages out: one file per framing behind one [`Decoder`], one [`Channel`] that owns a socket.
+//! Bytes in, messages out: one file per framing, and one [`Channel`] that owns a socket.
 
 mod channel;
 pub mod lines;
