@@ -113,7 +113,7 @@ pub enum Filtered {
     Pass,
     /// This one goes on in its place.
     Replace(Event),
-    /// It goes no further. Counted under the filter's plugin; the sender is still answered `ok`.
+    /// It goes no further, and is counted. The sender is still answered `ok`.
     Drop,
 }
 
