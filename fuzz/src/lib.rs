@@ -1,0 +1,54 @@
+//! What the fuzz targets have in common: a stream of bytes, and how the network cut it.
+
+use jackfield::transport::Violation;
+
+/// A stream, whole and in pieces.
+pub struct Stream<'a> {
+    /// All of it.
+    pub whole: &'a [u8],
+    /// The same, cut.
+    pub pieces: Vec<&'a [u8]>,
+}
+
+impl<'a> Stream<'a> {
+    /// Reads the fuzzer's input: the number of cuts, the length of each piece, the stream; what they leave of the
+    /// stream is the last piece.
+    pub fn read(input: &'a [u8]) -> Option<Self> {
+        let (count, rest) = input.split_first()?;
+        let (lengths, whole) = rest.split_at_checked(usize::from(*count))?;
+        let mut pieces = Vec::with_capacity(lengths.len() + 1);
+        let mut left = whole;
+        for length in lengths {
+            let (piece, behind) = left.split_at(left.len().min(usize::from(*length)));
+            pieces.push(piece);
+            left = behind;
+        }
+        pieces.push(left);
+        Some(Self { whole, pieces })
+    }
+}
+
+/// What comes out of a stream.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Got {
+    /// A message.
+    Message(String),
+    /// The client's goodbye, after which nothing is read.
+    Close,
+    /// A message over the limit, after which nothing is read. How large is not always known at the same time.
+    TooLarge,
+    /// Text that is not UTF-8, likewise.
+    NotUtf8,
+    /// A violation of the transport's protocol, likewise.
+    Protocol,
+}
+
+impl From<Violation> for Got {
+    fn from(violation: Violation) -> Self {
+        match violation {
+            Violation::TooLarge(_) => Self::TooLarge,
+            Violation::NotUtf8 => Self::NotUtf8,
+            Violation::Protocol => Self::Protocol,
+        }
+    }
+}
