@@ -9,6 +9,7 @@ mod bad_input;
 mod browser;
 mod cli;
 mod events;
+mod examples;
 mod framing;
 mod levels;
 mod lifecycle;

@@ -5,7 +5,7 @@ mod log;
 
 use serde_json::{Value, json};
 
-use crate::support::{Broker, Options, Transport, code, on_both};
+use crate::support::{Broker, Options, Transport, code, on_both, pause};
 
 #[tokio::test]
 async fn users_are_listed_with_their_sessions() {
@@ -241,6 +241,49 @@ async fn unknown_data_fields_are_told_and_harm_nothing() {
             "obj_id": ann.session_id(), "body": body})
         );
         ann.expect_no_event().await;
+    })
+    .await;
+}
+
+/// What a session asked for while it lived does not reach the next one with its id.
+#[tokio::test]
+async fn a_late_request_does_not_touch_the_next_session_of_that_id() {
+    on_both(async |transport| {
+        let broker = Broker::start(Options::fixture()).await;
+        let mut first = broker.connect(transport).await;
+        first.login_with(json!({"user": "first", "session_id": "X"})).await;
+        for _ in 0..12 {
+            first.start("core/event/send_event", json!({"class": "slow"})).await;
+        }
+        first.start("core/event/subscribe", json!({"class": "late"})).await;
+        first.ok("core/core/ping", json!({})).await;
+        drop(first);
+        let mut second = broker.connect(transport).await;
+        let login = json!({"user": "second", "session_id": "X"});
+        let (mut tries, mut answer) = (0, second.request("core/user/login", login.clone()).await);
+        while answer["result"] == "error" && tries < 50 {
+            tries += 1;
+            second = broker.connect(transport).await;
+            answer = second.request("core/user/login", login.clone()).await;
+        }
+        assert_eq!(answer["result"], "ok", "{answer}");
+        pause(1000).await;
+        let own = second.ok("core/event/get_subscriptions", json!({})).await;
+        assert_eq!(own.as_array().unwrap().len(), 2, "{own}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn secrets_in_lists_are_not_kept_either() {
+    on_both(async |transport| {
+        let broker = Broker::start(Options::default()).await;
+        let mut ann = broker.connect(transport).await;
+        let list = json!([{"token": "hidden", "name": 1}, [{"password": "hidden"}]]);
+        ann.login_with(json!({"user": "ann", "meta": {"list": list}, "more": list})).await;
+        let shown = ann.ok("core/user/get", json!({"user": "ann"})).await;
+        assert!(!shown.to_string().contains("hidden"), "{shown}");
+        assert_eq!(shown[ann.session_id()]["meta"], json!({"list": [{"name": 1}, [{}]]}));
     })
     .await;
 }

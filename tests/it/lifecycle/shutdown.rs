@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Broker, Client, Options, code, on_both};
+use crate::support::{Broker, Client, Options, Transport, code, on_both};
 
 #[tokio::test]
 async fn requests_under_way_finish_and_new_ones_are_refused() {
@@ -157,4 +157,17 @@ async fn an_interrupt_is_the_same_as_a_termination() {
         assert_eq!(broker.exit_code().await, Some(0));
     })
     .await;
+}
+
+/// A client that has not even finished its handshake holds up nothing.
+#[tokio::test]
+async fn an_unfinished_handshake_is_not_waited_for() {
+    let mut broker = Broker::start(Options::default().set("timeouts.drain=120s")).await;
+    let address = broker.url(Transport::Ws);
+    let address = address.strip_prefix("ws://").unwrap().to_string();
+    let silent = tokio::net::TcpStream::connect(address).await.unwrap();
+    broker.connect(Transport::Tcp).await.ok("core/core/ping", json!({})).await;
+    broker.terminate();
+    assert_eq!(broker.exit_code().await, Some(0));
+    drop(silent);
 }

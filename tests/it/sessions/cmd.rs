@@ -252,3 +252,22 @@ async fn only_administrators_speak_as_core() {
     })
     .await;
 }
+
+/// Whoever waits for a session that answers nothing is told the same.
+#[tokio::test]
+async fn all_that_time_out_together_are_told_so() {
+    on_both(async |transport| {
+        let broker = Broker::start(Options::default().set("timeouts.answer=400ms")).await;
+        let mut ann = broker.login(transport, "ann").await;
+        let bob = broker.login(transport, "bob").await;
+        let data = json!({"session_id": bob.session_id(), "class": "screen", "cmd": "show"});
+        let mut tids = Vec::new();
+        for _ in 0..3 {
+            tids.push(ann.start("core/session/cmd", data.clone()).await);
+        }
+        for tid in tids {
+            assert_eq!(error_of(&ann.response(tid).await).0, code::TIMEOUT);
+        }
+    })
+    .await;
+}

@@ -19,7 +19,7 @@ pub const ADMIN_PASSWORD: &str = "secret-admin";
 
 /// How the broker is started. The default listens on ws and tcp, lets everyone in, and has an administrator.
 pub struct Options {
-    fixture: bool,
+    example: Option<&'static str>,
     whole_config: Option<String>,
     config: String,
     listen: Vec<String>,
@@ -31,7 +31,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            fixture: false,
+            example: None,
             whole_config: None,
             config: String::new(),
             listen: ["ws://127.0.0.1:0", "tcp://127.0.0.1:0"].map(String::from).into(),
@@ -45,7 +45,12 @@ impl Default for Options {
 impl Options {
     /// The fixture broker, with its plugin `fixture` before `auth-open`.
     pub fn fixture() -> Self {
-        Self { fixture: true, ..Self::default() }.plugins(&["fixture", "auth-open"])
+        Self::example("fixture").plugins(&["fixture", "auth-open"])
+    }
+
+    /// The broker that one of the examples is.
+    pub fn example(name: &'static str) -> Self {
+        Self { example: Some(name), ..Self::default() }
     }
 
     /// Adds `--set KEY=VALUE`.
@@ -254,7 +259,7 @@ impl Drop for Broker {
 }
 
 fn command(options: &Options, directory: &Path) -> Command {
-    let mut command = cli::command(options.fixture, directory);
+    let mut command = cli::command(options.example, directory);
     command.arg("run").args(["--config", "jackfield.toml", "--ready-file", "ready.json"]);
     for url in &options.listen {
         command.args(["--listen", url]);

@@ -32,9 +32,9 @@ impl Output {
     }
 }
 
-/// The binary, or the fixture broker, with a clean environment and `directory` to work in.
-pub fn command(fixture: bool, directory: &Path) -> Command {
-    let mut command = Command::new(if fixture { fixture_binary() } else { binary() });
+/// The binary, or that of an example, with a clean environment and `directory` to work in.
+pub fn command(example: Option<&str>, directory: &Path) -> Command {
+    let mut command = Command::new(example.map_or_else(binary, example_binary));
     for (key, _) in std::env::vars_os() {
         if key.to_string_lossy().starts_with("JACKFIELD_") {
             command.env_remove(key);
@@ -46,14 +46,14 @@ pub fn command(fixture: bool, directory: &Path) -> Command {
 
 /// `jackfield`, to be given arguments; works in `directory`.
 pub fn jackfield_command(directory: &Path, args: &[&str]) -> Command {
-    let mut command = command(false, directory);
+    let mut command = command(None, directory);
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
 /// The same with the fixture broker's binary, which has the same command line.
 pub fn fixture_command(directory: &Path, args: &[&str]) -> Command {
-    let mut command = command(true, directory);
+    let mut command = command(Some("fixture"), directory);
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -87,6 +87,6 @@ fn binary() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_jackfield"))
 }
 
-fn fixture_binary() -> PathBuf {
-    binary().parent().unwrap().join("examples").join("fixture")
+fn example_binary(name: &str) -> PathBuf {
+    binary().parent().unwrap().join("examples").join(name)
 }
