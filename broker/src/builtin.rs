@@ -1,5 +1,6 @@
 //! The plugins that every broker has built in. One that nobody names here is not linked, and registers nothing.
 
+use jackfield_auth_certificate as _;
 use jackfield_auth_open as _;
 use jackfield_auth_static as _;
 use jackfield_core as _;

@@ -1,7 +1,9 @@
 //! One service: its listeners, its plugins, its sessions.
 
+mod accept;
+mod tls;
+
 use std::{
-    io,
     panic::AssertUnwindSafe,
     sync::{
         Arc,
@@ -18,14 +20,16 @@ use jackfield_plugin_api::{
 };
 use parking_lot::Mutex;
 use secrecy::SecretString;
-use tokio::{net::TcpStream, time::Instant};
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use accept::Place;
 
 use crate::{
     auth::{Administrator, Authorizers, Policy},
     codec::{CloseReason, Framing},
-    config::{Config, ConfigError, ListenUrl, ServiceConfig},
-    connection::{self, Endpoint, Socket},
+    config::{Config, ConfigError, ServiceConfig},
+    connection::Endpoint,
     event::NamedFilter,
     host::{Connect, Describe, Facilities, PluginHost, Stores},
     lifecycle::{Sessions, Shared},
@@ -33,20 +37,14 @@ use crate::{
     registry::{Registry, Snapshot},
     router::Router,
     telemetry::panics,
-    transport::{Listener, Stream, WebSocket},
+    transport::{
+        Accepted, Stream,
+        tls::{Keeper, Material},
+    },
 };
-
-/// After an error of `accept`, such as too many open files, the listener waits this long.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// For how long a plugin's services may take to end before those of the one in its place are started.
 const SERVICE_STOP: Duration = Duration::from_secs(5);
-
-/// A connection over the limit has so long for its handshake, which it needs to be told so.
-const REFUSAL: Duration = Duration::from_secs(2);
-
-/// So many connections over the limit are told; more are dropped without a word.
-const MOST_REFUSALS: usize = 256;
 
 /// What all services of a process share.
 pub(crate) struct Runtime {
@@ -75,6 +73,7 @@ pub(crate) struct Service {
     endpoint: Arc<Endpoint>,
     facilities: Arc<Facilities>,
     plugins: Mutex<Vec<Arc<Loaded>>>,
+    tls: Arc<Keeper>,
     /// The password that was made at start, where none is configured.
     generated_password: SecretString,
     password_printed: AtomicBool,
@@ -85,6 +84,7 @@ pub(crate) struct Prepared {
     policy: Policy,
     administrator: Arc<dyn Authenticator>,
     plugins: Vec<Arc<Loaded>>,
+    tls: Option<Material>,
     snapshot: Snapshot,
 }
 
@@ -118,6 +118,7 @@ impl Service {
             }),
             facilities,
             plugins: Mutex::default(),
+            tls: Arc::default(),
             generated_password: uuid::Uuid::new_v4().simple().to_string().into(),
             password_printed: AtomicBool::new(false),
             name,
@@ -172,7 +173,7 @@ impl Service {
                 self.name
             )
         });
-        shadowed.chain(idle).collect()
+        shadowed.chain(idle).chain(self.tls_warning()).collect()
     }
 
     /// Every registered command.
@@ -186,61 +187,10 @@ impl Service {
             Connector { runtime: Arc::clone(&self.runtime), endpoint: Arc::clone(&self.endpoint) };
         // Set once, here.
         self.facilities.connect.set(Box::new(connector)).ok();
+        self.watch_tls();
         for plugin in self.plugins.lock().iter() {
             start_services(&self.runtime, &self.endpoint.sessions, plugin);
         }
-    }
-
-    /// Accepts on a bound listener until the broker stops.
-    pub(crate) fn accept(self: &Arc<Self>, listener: Listener) {
-        let service = Arc::clone(self);
-        self.runtime.tasks.spawn(async move {
-            let stop = service.runtime.stop_accepting.clone();
-            stop.run_until_cancelled(service.accept_all(&listener)).await;
-        });
-    }
-
-    async fn accept_all(&self, listener: &Listener) {
-        loop {
-            match listener.accept().await {
-                Ok((socket, remote)) => self.admit(listener.url().clone(), socket, remote),
-                Err(error) => {
-                    tracing::warn!(listener = %listener.url(), %error, "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-
-    fn admit(&self, url: ListenUrl, socket: TcpStream, remote: Arc<str>) {
-        let accepted = Instant::now();
-        let place = Place::take(&self.runtime);
-        let endpoint = Arc::clone(&self.endpoint);
-        let runtime = Arc::clone(&self.runtime);
-        let stop = runtime.stop_accepting.clone();
-        let deadline = match &place {
-            Ok(_) => accepted + self.runtime.shared.settings.load().timeouts.login,
-            Err(over) if *over >= MOST_REFUSALS => return,
-            Err(_) => accepted + REFUSAL,
-        };
-        self.runtime.tasks.spawn(async move {
-            let handshake = tokio::time::timeout_at(deadline, Listener::handshake(&url, socket));
-            let Some(handshake) = stop.run_until_cancelled(handshake).await else { return };
-            let connection = match handshake.map_err(io::Error::from).flatten() {
-                Ok(connection) => connection,
-                Err(error) => return tracing::debug!(%remote, %error, "no handshake"),
-            };
-            match place {
-                Ok(place) => {
-                    place.serve(endpoint, connection.stream, connection.framing, remote, accepted).await
-                }
-                Err(_) => {
-                    runtime.refusals.fetch_add(1, Ordering::Relaxed);
-                    refuse(connection.stream, connection.framing).await;
-                    runtime.refusals.fetch_sub(1, Ordering::Relaxed);
-                }
-            }
-        });
     }
 
     /// Makes another configuration ready; nothing has changed by that.
@@ -248,12 +198,13 @@ impl Service {
         let own = service_config(config, &self.name)?;
         let policy = policy(own, &self.name)?;
         let administrator = self.administrator(own)?;
+        let tls = tls::material(config, &self.name, own)?;
         let plugins = self.load_plugins(config)?;
         let mut entries = Vec::new();
         for plugin in &plugins {
             entries.extend(plugin.entries().map_err(|error| self.plugin_problem(plugin, &error))?);
         }
-        Ok(Prepared { policy, administrator, plugins, snapshot: Snapshot::build(entries) })
+        Ok(Prepared { policy, administrator, plugins, tls, snapshot: Snapshot::build(entries) })
     }
 
     /// Puts a configuration in force.
@@ -343,7 +294,8 @@ impl Service {
 
     /// Puts plugins and policy in force, and gives the plugins that were in force before.
     fn install(&self, prepared: Prepared) -> Vec<Arc<Loaded>> {
-        let Prepared { policy, administrator, plugins, snapshot } = prepared;
+        let Prepared { policy, administrator, plugins, tls, snapshot } = prepared;
+        self.tls.replace(tls);
         let (router, sessions) = (&self.endpoint.router, &self.endpoint.sessions);
         router.registry.replace(snapshot);
         router.authorizers.set_policy(policy);
@@ -413,65 +365,6 @@ fn policy(own: &ServiceConfig, name: &str) -> Result<Policy, Vec<ConfigError>> {
     Policy::new(own).map_err(|error| vec![ConfigError::new(None, key, error.to_string())])
 }
 
-/// One of `limits.connections`.
-struct Place {
-    runtime: Arc<Runtime>,
-}
-
-impl Place {
-    /// Takes a place, or says how many there are over the limit.
-    fn take(runtime: &Arc<Runtime>) -> Result<Self, usize> {
-        let metrics = &runtime.shared.metrics;
-        let limit = runtime.shared.settings.load().limits.connections;
-        let place = Self { runtime: Arc::clone(runtime) };
-        let before = runtime.connections.fetch_add(1, Ordering::AcqRel);
-        if before >= limit {
-            metrics.connections_refused.increment(1);
-            return Err(runtime.refusals.load(Ordering::Relaxed));
-        }
-        metrics.connections_accepted.increment(1);
-        Ok(place)
-    }
-
-    async fn serve(
-        self,
-        endpoint: Arc<Endpoint>,
-        stream: Box<dyn Stream>,
-        framing: Framing,
-        remote: Arc<str>,
-        accepted: Instant,
-    ) {
-        let id = self.runtime.last_connection.fetch_add(1, Ordering::Relaxed) + 1;
-        connection::serve(endpoint, Socket { stream, framing, remote, id, accepted }).await;
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.runtime.connections.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// Tells a client that there is no room.
-async fn refuse(stream: Box<dyn Stream>, framing: Framing) {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = stream;
-    let mut unread = [0; 512];
-    let goodbye = match framing {
-        Framing::WebSocket => WebSocket::close_frame(CloseReason::Connections),
-        Framing::Line => bytes::Bytes::new(),
-    };
-    let said = async {
-        stream.write_all(&goodbye).await?;
-        stream.shutdown().await?;
-        // A socket that is closed with something unread in it takes its goodbye with it.
-        while stream.read(&mut unread).await? > 0 {}
-        io::Result::Ok(())
-    };
-    // It is not served anyway.
-    tokio::time::timeout(Duration::from_secs(1), said).await.ok();
-}
-
 /// Serves virtual sessions.
 struct Connector {
     runtime: Arc<Runtime>,
@@ -485,7 +378,8 @@ impl Connect for Connector {
         }
         let place = Place::take(&self.runtime);
         let place = place.map_err(|_| Error::about(ErrorCode::LimitExceeded, "connections"))?;
-        let served = place.serve(Arc::clone(&self.endpoint), stream, Framing::Line, remote, Instant::now());
+        let accepted = Accepted { stream, framing: Framing::Line, certificate: None };
+        let served = place.serve(Arc::clone(&self.endpoint), accepted, remote, Instant::now());
         self.runtime.tasks.spawn(served);
         Ok(())
     }

@@ -62,13 +62,14 @@
 //!
 //! - [`Plugin`], [`Manifest`], [`Registrar`]: the plugin itself.
 //! - [`Command`], [`Handler`], [`Context`]: serving requests.
-//! - [`Authenticator`], [`Authorizer`]: who may log in, and do what.
+//! - [`Authenticator`], [`Authorizer`]: who may log in, and do what. [`Caller`] has the client's certificate.
 //! - [`EventFilter`], [`SessionObserver`], [`LogSink`], [`Service`]: the other extension points.
 //! - [`Host`]: what a plugin may ask of the broker, [`Store`] and [`VirtualSession`] among it.
 //! - [`RawJson`]: data that is passed on as it was written.
 //! - `testing`, with the feature of that name: a harness that runs a plugin without a broker.
 
 pub mod auth;
+pub mod certificate;
 pub mod command;
 pub mod context;
 pub mod error;
@@ -89,6 +90,7 @@ pub mod testing;
 pub mod virtual_session;
 
 pub use auth::{Accepted, Authenticator, Authorizer, Decision, Login, Password, Ruling, Verdict};
+pub use certificate::PeerCertificate;
 pub use command::{CallMode, Command, Definition, Handler, NoArguments};
 pub use context::{Call, Context};
 pub use error::{Error, ErrorCode, Result};

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    certificate::PeerCertificate,
     error::{Error, ErrorCode, Result},
     json::RawObject,
     permission::Permissions,
@@ -120,6 +121,8 @@ pub struct Caller {
     pub service: Arc<str>,
     /// The transport and address, `ws:127.0.0.1:63393`, or the name of a plugin.
     pub remote: Arc<str>,
+    /// The certificate of a TLS client, where it has shown one; a virtual session and a plugin have none.
+    pub certificate: Option<Arc<PeerCertificate>>,
     /// Who.
     pub who: Who,
 }

@@ -16,6 +16,7 @@ mod world;
 use std::sync::Arc;
 
 use crate::{
+    certificate::PeerCertificate,
     error::Result,
     json::RawObject,
     session::{Caller, Identity, SessionId, SessionInfo, UserId, Who},
@@ -65,6 +66,12 @@ pub fn anonymous() -> Arc<Caller> {
     who(Who::Anonymous)
 }
 
+/// A TLS connection that has not logged in and has shown this certificate, as a caller.
+pub fn anonymous_with(certificate: PeerCertificate) -> Arc<Caller> {
+    let caller = Caller { certificate: Some(Arc::new(certificate)), ..Caller::clone(&anonymous()) };
+    Arc::new(caller)
+}
+
 fn identity(session: &SessionInfo, administrator: bool) -> Identity {
     Identity {
         user: session.user.clone(),
@@ -75,5 +82,5 @@ fn identity(session: &SessionInfo, administrator: bool) -> Identity {
 }
 
 fn who(who: Who) -> Arc<Caller> {
-    Arc::new(Caller { connection: 1, service: SERVICE.into(), remote: REMOTE.into(), who })
+    Arc::new(Caller { connection: 1, service: SERVICE.into(), remote: REMOTE.into(), certificate: None, who })
 }

@@ -108,7 +108,7 @@ impl Connection {
     fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         match self.poll_output(cx) {
             Err(_) => Poll::Ready(false),
-            Ok(()) if self.channel.pending() == 0 => Poll::Ready(true),
+            Ok(()) if self.channel.pending() == 0 && !self.unflushed => Poll::Ready(true),
             Ok(()) => Poll::Pending,
         }
     }

@@ -14,6 +14,7 @@ use std::{
 
 use bytestring::ByteString;
 use futures_util::{FutureExt, future::BoxFuture};
+use jackfield_plugin_api::PeerCertificate;
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -62,6 +63,8 @@ pub struct Socket {
     pub framing: Framing,
     /// Where it is from.
     pub remote: Arc<str>,
+    /// The certificate that a TLS client has shown.
+    pub certificate: Option<Arc<PeerCertificate>>,
     /// Its number.
     pub id: u64,
     /// When it was accepted.
@@ -112,7 +115,8 @@ impl Connection {
         let channel = Channel::new(socket.stream, socket.framing, config.limits.message_bytes);
         let timers = Timers::new(socket.accepted + config.timeouts.login);
         let service = Arc::clone(&endpoint.sessions.service);
-        let link = Arc::new(Link::new(socket.id, socket.framing, service, socket.remote));
+        let link = Link::new(socket.id, socket.framing, service, socket.remote);
+        let link = Arc::new(link.with_certificate(socket.certificate));
         drop(config);
         endpoint.sessions.metrics.connections.increment(1.0);
         if !endpoint.sessions.anonymous.insert(&link) {
@@ -175,11 +179,7 @@ impl Connection {
         loop {
             self.take_frames();
             if self.channel.pending() == 0 {
-                self.timers.stalled = None;
-                if std::mem::take(&mut self.unflushed) && self.channel.poll_flush(cx)?.is_pending() {
-                    self.unflushed = true;
-                }
-                return Ok(());
+                return self.poll_flush(cx);
             }
             match self.channel.poll_write(cx)? {
                 Poll::Ready(written) => {
@@ -193,6 +193,17 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Flushes what the stream holds back. A socket that does not take that is as stalled as one that takes nothing.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.unflushed && self.channel.poll_flush(cx)?.is_pending() {
+            self.timers.stalled.get_or_insert_with(Instant::now);
+            return Ok(());
+        }
+        self.unflushed = false;
+        self.timers.stalled = None;
+        Ok(())
     }
 
     fn take_frames(&mut self) {

@@ -14,7 +14,7 @@ use crate::{
     codec::{self, CloseReason, Envelope, Malformed, Message, put_answer, put_error},
     router::{Answered, Routed, Wanted},
     telemetry::{BadInput, Outcome},
-    transport::Violation,
+    transport::{HandshakeError, Violation},
 };
 
 impl Connection {
@@ -48,11 +48,15 @@ impl Connection {
 
     /// Answers what the client must not send.
     pub(super) fn violated(&mut self, violation: Violation, limit: usize) -> End {
+        if violation == Violation::Tls {
+            HandshakeError::UnexpectedTls.report(&self.link.caller().remote, &self.endpoint.sessions.metrics);
+            return End::Close(CloseReason::Protocol);
+        }
         self.count_bad(BadInput::Message);
         let (error, reason) = match violation {
             Violation::TooLarge(size) => (Error::message_too_large(size, limit), CloseReason::TooLarge),
             Violation::NotUtf8 => (Error::syntax("not UTF-8"), CloseReason::Syntax),
-            Violation::Protocol => return End::Close(CloseReason::Protocol),
+            Violation::Protocol | Violation::Tls => return End::Close(CloseReason::Protocol),
         };
         put_error(self.channel.answers(), self.link.framing, None, &error);
         End::Close(reason)

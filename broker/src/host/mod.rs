@@ -121,6 +121,7 @@ impl Host for PluginHost {
             connection: 0,
             service: Arc::clone(&self.sessions().service),
             remote: format!("plugin:{}", self.plugin).into(),
+            certificate: None,
             who: Who::Plugin,
         };
         let limit = self.sessions().settings.load().timeouts.handler;

@@ -108,7 +108,8 @@ impl Sessions {
             administrator: accepted.administrator,
             permissions: accepted.permissions.clone(),
         };
-        let remote = Arc::clone(&link.caller().remote);
+        let anonymous = link.caller();
+        let remote = Arc::clone(&anonymous.remote);
         let info = SessionInfo {
             session_id: id,
             user: accepted.user.clone(),
@@ -120,6 +121,7 @@ impl Sessions {
             connection: link.id,
             service: Arc::clone(&self.service),
             remote,
+            certificate: anonymous.certificate.clone(),
             who: Who::Session(identity.clone()),
         };
         Session {

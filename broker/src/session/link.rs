@@ -5,7 +5,7 @@ use std::sync::{
 
 use arc_swap::ArcSwapOption;
 use bytes::{Bytes, BytesMut};
-use jackfield_plugin_api::{Caller, Who};
+use jackfield_plugin_api::{Caller, PeerCertificate, Who};
 
 use super::{Frame, Outbound, PushError, Session};
 use crate::codec::{CloseReason, Framing};
@@ -44,11 +44,23 @@ impl Link {
             inflight_bytes: AtomicUsize::new(0),
             rejections: AtomicU32::new(0),
             turn: Arc::default(),
-            anonymous: Arc::new(Caller { connection: id, service, remote, who: Who::Anonymous }),
+            anonymous: Arc::new(Caller {
+                connection: id,
+                service,
+                remote,
+                certificate: None,
+                who: Who::Anonymous,
+            }),
             session: ArcSwapOption::empty(),
             close: OnceLock::new(),
             ended: AtomicBool::new(false),
         }
+    }
+
+    /// The same connection, of a client that has shown this certificate.
+    pub fn with_certificate(mut self, certificate: Option<Arc<PeerCertificate>>) -> Self {
+        Arc::make_mut(&mut self.anonymous).certificate = certificate;
+        self
     }
 
     /// Who requests on this connection come from.

@@ -72,6 +72,26 @@ reasons! {
     }
 }
 
+reasons! {
+    /// Why a TLS handshake came to nothing.
+    TlsFailure ("reason") {
+        /// A client without TLS on a TLS listener.
+        PlainText = "plain_text",
+        /// A TLS client on a listener without TLS.
+        PlainPort = "plain_port",
+        /// It took too long.
+        Timeout = "timeout",
+        /// The client showed no certificate where one is required, or one that is not good.
+        ClientCertificate = "client_certificate",
+        /// The client did not want to go on, for example because it does not trust the broker's certificate.
+        RefusedByClient = "refused_by_client",
+        /// Nothing to agree upon, or no TLS after all.
+        Protocol = "protocol",
+        /// The client went away.
+        Disconnected = "disconnected",
+    }
+}
+
 /// A counter for each reason.
 pub struct ByReason<R> {
     counters: Vec<Counter>,
@@ -147,6 +167,7 @@ metrics! {
     connections: Gauge = "jackfield_connections", "Open connections, logged in or not.";
     connections_accepted: Counter = "jackfield_connections_accepted_total", "Connections accepted.";
     connections_refused: Counter = "jackfield_connections_refused_total", "Connections refused at limits.connections.";
+    tls_failures: ByReason<TlsFailure> = "jackfield_tls_handshake_failures_total", "TLS handshakes that came to nothing, by reason.";
     sessions: Gauge = "jackfield_sessions", "Live sessions.";
     logins: Counter = "jackfield_logins_total", "Logins accepted.";
     logins_rejected: Counter = "jackfield_logins_rejected_total", "Logins rejected.";

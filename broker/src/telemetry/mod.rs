@@ -4,4 +4,4 @@ pub mod logging;
 mod metrics;
 pub mod panics;
 
-pub use metrics::{BadInput, ByReason, DropReason, Metrics, Outcome, Reason};
+pub use metrics::{BadInput, ByReason, DropReason, Metrics, Outcome, Reason, TlsFailure};

@@ -56,7 +56,11 @@ impl Channel {
     pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+                // A TLS client that closes without saying so. Messages have ends of their own, so nothing is cut short.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Poll::Ready(Ok(0)),
+                outcome => outcome?,
+            }
             match &mut self.decoder {
                 Decoder::Lines(lines) => lines.push(buffer.filled()),
                 Decoder::WebSocket(websocket) => websocket.push(buffer.filled()),

@@ -3,7 +3,7 @@
 use bytes::{Buf, BytesMut};
 use bytestring::ByteString;
 
-use super::Violation;
+use super::{Violation, handshake::begins_tls};
 
 /// Cuts a stream of bytes into lines.
 ///
@@ -22,6 +22,8 @@ pub struct LineBuffer {
     bytes: BytesMut,
     /// How much of `bytes` is known to hold no line's end.
     searched: usize,
+    /// Whether the first bytes have been looked at.
+    begun: bool,
 }
 
 impl LineBuffer {
@@ -33,8 +35,15 @@ impl LineBuffer {
     /// The next whole line without its ending, empty ones passed over.
     ///
     /// # Errors
-    /// A line of more than `limit` bytes, whole or not, and one that is not UTF-8.
+    /// A line of more than `limit` bytes, whole or not, one that is not UTF-8, and a beginning that is TLS.
     pub fn next_line(&mut self, limit: usize) -> Result<Option<ByteString>, Violation> {
+        if !self.begun && !self.bytes.is_empty() {
+            self.begun = true;
+            // Now, for the end of this line may never come.
+            if begins_tls(&self.bytes) {
+                return Err(Violation::Tls);
+            }
+        }
         loop {
             let unsearched = self.bytes.get(self.searched..).unwrap_or_default();
             let Some(end) = memchr::memchr(b'\n', unsearched) else { return self.unfinished(limit) };
@@ -86,6 +95,17 @@ mod tests {
             lines.push(input.as_bytes());
             assert_eq!(lines.next_line(5).is_ok(), fits, "{input:?}");
         }
+    }
+
+    #[test]
+    fn tls_is_known_by_its_first_byte_and_by_that_alone() {
+        let mut lines = LineBuffer::default();
+        lines.push(b"\x16");
+        assert_eq!(lines.next_line(5), Err(Violation::Tls));
+        let mut lines = LineBuffer::default();
+        lines.push(b"{}\n\x16");
+        assert!(lines.next_line(5).unwrap().is_some());
+        assert_eq!(lines.next_line(5), Ok(None));
     }
 
     #[test]

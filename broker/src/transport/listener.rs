@@ -2,7 +2,6 @@ use std::{io, sync::Arc};
 
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Stream, WebSocket};
 use crate::{
     codec::Framing,
     config::{ListenUrl, Scheme},
@@ -22,27 +21,13 @@ pub struct BindError {
     source: io::Error,
 }
 
-/// A connection that is ready for messages.
-pub struct Accepted {
-    /// Its byte stream.
-    pub stream: Box<dyn Stream>,
-    /// How its messages are told apart.
-    pub framing: Framing,
-}
-
 impl Listener {
     /// Binds a listener; port 0 takes a free one.
     ///
     /// # Errors
-    /// The address is taken, or not this machine's; a scheme that needs TLS.
+    /// The address is taken, or not this machine's.
     pub async fn bind(url: &ListenUrl) -> Result<Self, BindError> {
         let failed = |source| BindError { url: url.to_string(), source };
-        if url.scheme.is_encrypted() {
-            return Err(failed(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "TLS listeners are not supported yet",
-            )));
-        }
         let socket = TcpListener::bind((url.host.as_str(), url.port)).await.map_err(failed)?;
         let port = socket.local_addr().map_err(failed)?.port();
         Ok(Self { socket, url: url.with_port(port) })
@@ -68,23 +53,9 @@ impl Listener {
     pub fn framing(&self) -> Framing {
         framing(self.url.scheme)
     }
-
-    /// Does the handshake that comes before the first message.
-    ///
-    /// # Errors
-    /// A client that speaks something else, or went away.
-    pub async fn handshake(url: &ListenUrl, socket: TcpStream) -> io::Result<Accepted> {
-        let framing = framing(url.scheme);
-        let stream: Box<dyn Stream> = match framing {
-            Framing::Line => Box::new(socket),
-            Framing::WebSocket => {
-                Box::new(WebSocket::accept(socket, url.path.as_deref()).await.map_err(io::Error::other)?)
-            }
-        };
-        Ok(Accepted { stream, framing })
-    }
 }
 
-fn framing(scheme: Scheme) -> Framing {
+/// How messages are told apart.
+pub(super) fn framing(scheme: Scheme) -> Framing {
     if scheme.is_websocket() { Framing::WebSocket } else { Framing::Line }
 }

@@ -1,16 +1,19 @@
 //! Bytes in, messages out: one file per framing, one [`Channel`] that owns a socket.
 
 mod channel;
+mod handshake;
 pub mod lines;
 mod listener;
+pub mod tls;
 mod websocket;
 
 use bytestring::ByteString;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use channel::Channel;
+pub use handshake::{Accepted, HandshakeError};
 pub use lines::LineBuffer;
-pub use listener::{Accepted, BindError, Listener};
+pub use listener::{BindError, Listener};
 pub use websocket::WebSocket;
 
 /// A connected byte stream, encrypted or not.
@@ -34,6 +37,8 @@ pub enum Violation {
     TooLarge(usize),
     /// Text that is not UTF-8.
     NotUtf8,
+    /// TLS, on a listener without it.
+    Tls,
     /// Something that the transport's own protocol forbids.
     Protocol,
 }

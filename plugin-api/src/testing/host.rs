@@ -103,6 +103,7 @@ impl Host for TestHost {
             connection: 0,
             service: SERVICE.into(),
             remote: self.plugin.as_str().into(),
+            certificate: None,
             who: Who::Plugin,
         };
         self.world.loaded()?.call(Arc::new(caller), request).await

@@ -1,0 +1,139 @@
+//! From a listener to a connection that is served.
+
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::{net::TcpStream, time::Instant};
+
+use super::{Runtime, Service};
+use crate::{
+    codec::{CloseReason, Framing},
+    config::ListenUrl,
+    connection::{self, Endpoint, Socket},
+    transport::{Accepted, Listener, Stream, WebSocket},
+};
+
+/// After an error of `accept`, such as too many open files, the listener waits this long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A connection over the limit has so long for its handshake, which it needs to be told so.
+const REFUSAL: Duration = Duration::from_secs(2);
+
+/// So many connections over the limit are told; more are dropped without a word.
+const MOST_REFUSALS: usize = 256;
+
+impl Service {
+    /// Accepts on a bound listener until the broker stops.
+    pub(crate) fn accept(self: &Arc<Self>, listener: Listener) {
+        let service = Arc::clone(self);
+        self.runtime.tasks.spawn(async move {
+            let stop = service.runtime.stop_accepting.clone();
+            stop.run_until_cancelled(service.accept_all(&listener)).await;
+        });
+    }
+
+    async fn accept_all(&self, listener: &Listener) {
+        loop {
+            match listener.accept().await {
+                Ok((socket, remote)) => self.admit(listener.url().clone(), socket, remote),
+                Err(error) => {
+                    tracing::warn!(listener = %listener.url(), %error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, url: ListenUrl, socket: TcpStream, remote: Arc<str>) {
+        let accepted = Instant::now();
+        let place = Place::take(&self.runtime);
+        let endpoint = Arc::clone(&self.endpoint);
+        let runtime = Arc::clone(&self.runtime);
+        let tls = Arc::clone(&self.tls);
+        let stop = runtime.stop_accepting.clone();
+        let deadline = match &place {
+            Ok(_) => accepted + self.runtime.shared.settings.load().timeouts.login,
+            Err(over) if *over >= MOST_REFUSALS => return,
+            Err(_) => accepted + REFUSAL,
+        };
+        self.runtime.tasks.spawn(async move {
+            let handshake = Listener::handshake(&url, socket, &tls, deadline);
+            let Some(handshake) = stop.run_until_cancelled(handshake).await else { return };
+            let connection = match handshake {
+                Ok(connection) => connection,
+                Err(error) => return error.report(&remote, &runtime.shared.metrics),
+            };
+            match place {
+                Ok(place) => place.serve(endpoint, connection, remote, accepted).await,
+                Err(_) => {
+                    runtime.refusals.fetch_add(1, Ordering::Relaxed);
+                    refuse(connection.stream, connection.framing).await;
+                    runtime.refusals.fetch_sub(1, Ordering::Relaxed);
+                }
+            }
+        });
+    }
+}
+
+/// One of `limits.connections`.
+pub(super) struct Place {
+    runtime: Arc<Runtime>,
+}
+
+impl Place {
+    /// Takes a place, or says how many there are over the limit.
+    pub(super) fn take(runtime: &Arc<Runtime>) -> Result<Self, usize> {
+        let metrics = &runtime.shared.metrics;
+        let limit = runtime.shared.settings.load().limits.connections;
+        let place = Self { runtime: Arc::clone(runtime) };
+        let before = runtime.connections.fetch_add(1, Ordering::AcqRel);
+        if before >= limit {
+            metrics.connections_refused.increment(1);
+            return Err(runtime.refusals.load(Ordering::Relaxed));
+        }
+        metrics.connections_accepted.increment(1);
+        Ok(place)
+    }
+
+    /// Serves a connection in this place.
+    pub(super) async fn serve(
+        self,
+        endpoint: Arc<Endpoint>,
+        from: Accepted,
+        remote: Arc<str>,
+        accepted: Instant,
+    ) {
+        let Accepted { stream, framing, certificate } = from;
+        let id = self.runtime.last_connection.fetch_add(1, Ordering::Relaxed) + 1;
+        connection::serve(endpoint, Socket { stream, framing, remote, certificate, id, accepted }).await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.runtime.connections.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Tells a client that there is no room.
+async fn refuse(stream: Box<dyn Stream>, framing: Framing) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = stream;
+    let mut unread = [0; 512];
+    let goodbye = match framing {
+        Framing::WebSocket => WebSocket::close_frame(CloseReason::Connections),
+        Framing::Line => bytes::Bytes::new(),
+    };
+    let said = async {
+        stream.write_all(&goodbye).await?;
+        stream.shutdown().await?;
+        // A socket that is closed with something unread in it takes its goodbye with it.
+        while stream.read(&mut unread).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // It is not served anyway.
+    tokio::time::timeout(Duration::from_secs(1), said).await.ok();
+}
