@@ -10,41 +10,35 @@ use crate::Error;
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
     pub(crate) transport: TransportKind,
+    pub(crate) security: Security,
     pub(crate) host: String,
     pub(crate) port: u16,
     url: String,
 }
 
-/// What carries the messages. TLS will be a matter of the stream below it, not of another kind.
+/// What carries the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TransportKind {
     WebSocket,
     Tcp,
 }
 
-impl TransportKind {
-    fn of_scheme(scheme: &str) -> Option<Self> {
-        match scheme {
-            "ws" => Some(Self::WebSocket),
-            "tcp" => Some(Self::Tcp),
-            _ => None,
-        }
-    }
-
-    fn default_port(self) -> u16 {
-        match self {
-            Self::WebSocket => 9010,
-            Self::Tcp => 9012,
-        }
-    }
-
-    fn scheme(self) -> &'static str {
-        match self {
-            Self::WebSocket => "ws",
-            Self::Tcp => "tcp",
-        }
-    }
+/// What is below that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Security {
+    Plain,
+    Tls,
 }
+
+/// A scheme, the two things that it says, and the port of a URL that names none.
+type Scheme = (&'static str, TransportKind, Security, u16);
+
+const SCHEMES: [Scheme; 4] = [
+    ("ws", TransportKind::WebSocket, Security::Plain, 9010),
+    ("wss", TransportKind::WebSocket, Security::Tls, 9011),
+    ("tcp", TransportKind::Tcp, Security::Plain, 9012),
+    ("tls", TransportKind::Tcp, Security::Tls, 9013),
+];
 
 impl Endpoint {
     /// The URL with its port.
@@ -67,11 +61,12 @@ impl FromStr for Endpoint {
         let uri = Uri::from_str(url).map_err(|error| Error::InvalidUrl(error.to_string()))?;
         let Some(scheme) = uri.scheme_str() else {
             return Err(Error::InvalidUrl(
-                "it has no scheme, expected ws://HOST:PORT or tcp://HOST:PORT".into(),
+                "it has no scheme, expected ws://HOST:PORT, or wss://, tcp:// or tls://".into(),
             ));
         };
-        let transport = TransportKind::of_scheme(&scheme.to_ascii_lowercase())
-            .ok_or_else(|| Error::UnsupportedScheme(format!("{scheme}://")))?;
+        let known = SCHEMES.into_iter().find(|(name, ..)| scheme.eq_ignore_ascii_case(name));
+        let (scheme, transport, security, default_port) =
+            known.ok_or_else(|| Error::UnsupportedScheme(format!("{scheme}://")))?;
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         if authority.contains('@') {
             return Err(Error::InvalidUrl("user and password belong into the login".into()));
@@ -82,15 +77,16 @@ impl FromStr for Endpoint {
         }
         let path = uri.path_and_query().map_or("", |path| path.as_str());
         if transport == TransportKind::Tcp && !matches!(path, "" | "/") {
-            return Err(Error::InvalidUrl("a tcp:// URL has no path".into()));
+            return Err(Error::InvalidUrl(format!("a {scheme}:// URL has no path")));
         }
-        let port = port_of(&uri, authority)?.unwrap_or_else(|| transport.default_port());
+        let port = port_of(&uri, authority)?.unwrap_or(default_port);
         let path = if path == "/" { "" } else { path };
         Ok(Self {
             transport,
+            security,
             host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
             port,
-            url: format!("{}://{host}:{port}{path}", transport.scheme()),
+            url: format!("{scheme}://{host}:{port}{path}"),
         })
     }
 }
@@ -127,17 +123,31 @@ mod tests {
         assert_eq!((tcp.transport, tcp.host.as_str(), tcp.port), (TransportKind::Tcp, "::1", 9012));
         assert_eq!(tcp.url(), "tcp://[::1]:9012");
         assert_eq!(parse("TCP://localhost:7").port, 7);
+        let wss = parse("wss://broker.example");
+        assert_eq!((wss.transport, wss.security), (TransportKind::WebSocket, Security::Tls));
+        assert_eq!(wss.url(), "wss://broker.example:9011");
+        let tls = parse("tls://10.0.0.1");
+        assert_eq!((tls.transport, tls.security), (TransportKind::Tcp, Security::Tls));
+        assert_eq!(tls.url(), "tls://10.0.0.1:9013");
     }
 
     #[test]
     fn refusals() {
-        for scheme in ["wss", "tls", "http"] {
+        for scheme in ["http", "https", "mqtt"] {
             let error = format!("{scheme}://localhost").parse::<Endpoint>().unwrap_err();
             assert!(error.to_string().contains("unsupported scheme"), "{error}");
         }
-        for url in
-            ["localhost:9010", "", "ws://", "tcp://h/path", "ws://h:0", "ws://h:70000", "ws://h:x", "/x"]
-        {
+        for url in [
+            "localhost:9010",
+            "",
+            "ws://",
+            "tcp://h/path",
+            "tls://h/path",
+            "ws://h:0",
+            "ws://h:70000",
+            "ws://h:x",
+            "/x",
+        ] {
             assert!(matches!(url.parse::<Endpoint>(), Err(Error::InvalidUrl(_))), "{url}");
         }
         let error = "ws://ann:hunter2@localhost".parse::<Endpoint>().unwrap_err();

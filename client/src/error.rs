@@ -1,6 +1,6 @@
 //! What can go wrong, and what the broker says went wrong.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 use serde_json::value::RawValue;
 
@@ -50,8 +50,16 @@ pub enum Error {
     #[error("invalid URL: {0}")]
     InvalidUrl(String),
     /// The URL's scheme is not one that this client speaks.
-    #[error("unsupported scheme \"{0}\": ws:// and tcp:// are supported")]
+    #[error("unsupported scheme \"{0}\": ws://, wss://, tcp:// and tls:// are supported")]
     UnsupportedScheme(String),
+    /// A file for TLS cannot be read or used.
+    #[error("{}: {reason}", path.display())]
+    TlsFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
 }
 
 impl Error {

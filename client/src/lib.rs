@@ -12,6 +12,7 @@ mod pending;
 mod secret;
 mod state;
 mod stats;
+mod tls;
 mod transport;
 
 pub use client::Client;
@@ -22,3 +23,4 @@ pub use options::{ConnectOptions, EventMode, Login, Reconnect, Timeouts};
 pub use secret::Secret;
 pub use state::{ConnectionState, DisconnectReason, RefusedSubscription, SessionId, States};
 pub use stats::Stats;
+pub use tls::Tls;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    Error, RequestHandler, Secret,
+    Error, RequestHandler, Secret, Tls,
     endpoint::Endpoint,
     handler::{BoxedHandler, boxed},
 };
@@ -25,15 +25,15 @@ pub struct ConnectOptions {
     pub(crate) max_handlers: usize,
     pub(crate) max_message_bytes: usize,
     pub(crate) handler: Option<Arc<BoxedHandler>>,
+    pub(crate) tls: Tls,
 }
 
 impl ConnectOptions {
-    /// Options for the broker at `url`: `ws://host[:port][/path]` (port 9010 when left out) or
-    /// `tcp://host[:port]` (9012).
+    /// Options for the broker at `url`: `ws://host[:port][/path]` (port 9010 when left out), `wss://…` (9011),
+    /// `tcp://host[:port]` (9012) or `tls://…` (9013).
     ///
     /// # Errors
-    /// [`Error::UnsupportedScheme`] for another scheme, TLS included; [`Error::InvalidUrl`] for what is no
-    /// URL of a broker.
+    /// [`Error::UnsupportedScheme`] for another scheme; [`Error::InvalidUrl`] for what is no URL of a broker.
     pub fn new(url: &str) -> Result<Self, Error> {
         Ok(Self {
             endpoint: url.parse()?,
@@ -47,12 +47,19 @@ impl ConnectOptions {
             max_handlers: 256,
             max_message_bytes: 64 << 20,
             handler: None,
+            tls: Tls::new(),
         })
     }
 
     /// Logs in on every connection. Without a login only `core`/`core`/`ping` is of use.
     pub fn login(mut self, login: Login) -> Self {
         self.login = Some(login);
+        self
+    }
+
+    /// Whom to trust and who to be on `wss://` and `tls://` connections; without TLS it means nothing.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = tls;
         self
     }
 
@@ -68,7 +75,7 @@ impl ConnectOptions {
         self
     }
 
-    /// How long the making of one connection may take, WebSocket handshake included; 10 s by default. The
+    /// How long the making of one connection may take, TLS and WebSocket handshakes included; 10 s by default. The
     /// login has the [`Timeouts`] of a request.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
@@ -125,6 +132,7 @@ impl fmt::Debug for ConnectOptions {
         f.debug_struct("ConnectOptions")
             .field("url", &self.endpoint.url())
             .field("login", &self.login)
+            .field("tls", &self.tls)
             .field("timeouts", &self.timeouts)
             .field("reconnect", &self.reconnect)
             .finish_non_exhaustive()

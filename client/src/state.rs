@@ -75,6 +75,8 @@ pub enum DisconnectReason {
     },
     /// The socket failed, or could not be opened.
     Io(String),
+    /// TLS could not be agreed upon, or broke: a certificate that is not good, on either side, above all.
+    Tls(String),
     /// It was not made within [`connect_timeout`](crate::ConnectOptions::connect_timeout).
     ConnectTimeout,
     /// The broker refused the login.
@@ -115,7 +117,7 @@ impl fmt::Display for DisconnectReason {
                 }
                 if reason.is_empty() { Ok(()) } else { write!(f, " ({reason})") }
             }
-            Self::Io(error) => f.write_str(error),
+            Self::Io(error) | Self::Tls(error) => f.write_str(error),
             Self::ConnectTimeout => f.write_str("no connection in time"),
             Self::LoginRefused(error) => write!(f, "login refused: {error}"),
             Self::SetupFailed(error) => write!(f, "login or subscription failed: {error}"),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::Args;
-use jackfield_client::{ConnectOptions, Login, Secret, Timeouts};
+use jackfield_client::{ConnectOptions, Login, Secret, Timeouts, Tls};
 use serde_json::{Map, Value};
 
 /// Who logs in when the command line does not say.
@@ -18,10 +18,10 @@ const DEFAULT_USER: &str = "cli";
 /// Where the broker is, and who to log in as.
 #[derive(Debug, Args)]
 pub(crate) struct ConnectArgs {
-    /// The broker: ws://HOST:PORT or tcp://HOST:PORT
+    /// The broker: ws://HOST:PORT, or wss://, tcp:// or tls://
     #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:9010")]
     url: String,
-    /// Who to log in as [default: cli, unless --login says more]
+    /// Who to log in as [default: cli, unless --login or --cert says more]
     #[arg(long, value_name = "USER")]
     user: Option<String>,
     /// The user's password; other users of this machine may see it, so better use --password-file
@@ -33,6 +33,15 @@ pub(crate) struct ConnectArgs {
     /// Further fields of the login, a JSON object: {"token": "…"}
     #[arg(long, value_name = "JSON")]
     login: Option<LoginFields>,
+    /// The authorities to trust with wss:// and tls:// in place of the system's, PEM
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// The certificate to show to a broker that asks for one, PEM
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The certificate's private key, PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
     /// How long to wait for an answer: 5s, 2m, 300ms
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     timeout: Duration,
@@ -43,8 +52,9 @@ impl ConnectArgs {
     pub(crate) fn options(&self) -> Result<ConnectOptions, Failure> {
         let mut login = match (&self.user, &self.login) {
             (Some(user), _) => Login::user(user),
-            // A token may be all that an authenticator wants.
+            // A token or a certificate may be all that an authenticator wants.
             (None, Some(_)) => Login::anonymous(),
+            (None, None) if self.cert.is_some() => Login::anonymous(),
             (None, None) => Login::user(DEFAULT_USER),
         };
         if let Some(password) = self.password()? {
@@ -62,12 +72,34 @@ impl ConnectArgs {
     pub(crate) fn anonymous_options(&self) -> Result<ConnectOptions, Failure> {
         let options =
             ConnectOptions::new(&self.url).map_err(|error| Failure::usage(format!("--url: {error}")))?;
+        let options = options.tls(self.tls()?);
         Ok(options.timeouts(Timeouts { answer: self.timeout, ..Timeouts::default() }))
+    }
+
+    fn tls(&self) -> Result<Tls, Failure> {
+        let url = self.url.to_ascii_lowercase();
+        let is_encrypted = ["wss:", "tls:"].iter().any(|scheme| url.starts_with(scheme));
+        if !is_encrypted && (self.ca.is_some() || self.cert.is_some()) {
+            return Err(Failure::usage("--ca and --cert need a --url with wss:// or tls://"));
+        }
+        let mut tls = Tls::new();
+        if let Some(ca) = &self.ca {
+            tls = tls.ca_file(ca).map_err(|error| Failure::usage(format!("--ca {error}")))?;
+        }
+        if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
+            let shown = tls.client_certificate(cert, key);
+            tls = shown.map_err(|error| Failure::usage(format!("--cert, --key: {error}")))?;
+        }
+        Ok(tls)
     }
 
     /// Whether any option is about the login.
     pub(crate) fn asks_for_login(&self) -> bool {
-        self.user.is_some() || self.password.is_some() || self.password_file.is_some() || self.login.is_some()
+        self.user.is_some()
+            || self.password.is_some()
+            || self.password_file.is_some()
+            || self.login.is_some()
+            || self.cert.is_some()
     }
 
     fn password(&self) -> Result<Option<Secret>, Failure> {
@@ -226,7 +258,7 @@ mod tests {
     #[test]
     fn wrong_usage_is_told_from_failure() {
         assert_eq!(exit_code(Ok(())), ExitCode::SUCCESS);
-        let failure = parse(&["--url", "wss://localhost"]).options().unwrap_err();
+        let failure = parse(&["--url", "http://localhost"]).options().unwrap_err();
         assert!(matches!(failure.kind, FailureKind::Usage));
         let failure = parse(&["--password-file", "/does/not/exist"]).options().unwrap_err();
         assert!(failure.message.contains("/does/not/exist"));

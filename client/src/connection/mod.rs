@@ -127,10 +127,7 @@ impl Connection {
         first: &mut Option<oneshot::Sender<Result<(), Error>>>,
     ) -> DisconnectReason {
         let options = &self.shared.options;
-        let connecting = timeout(
-            options.connect_timeout,
-            transport::connect(&options.endpoint, options.max_message_bytes),
-        );
+        let connecting = timeout(options.connect_timeout, transport::connect(options));
         let transport = tokio::select! {
             () = closing(&mut self.control) => return DisconnectReason::ClosedByClient,
             result = connecting => match result {

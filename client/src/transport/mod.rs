@@ -1,22 +1,24 @@
 //! What carries messages: one trait, a room for each way.
 //!
-//! TLS will be another stream below the same two transports: both are generic over theirs, and only
-//! [`connect`] chooses it.
+//! TLS is another stream below the same two transports: both are generic over theirs, and only [`connect`]
+//! chooses it.
 
 mod tcp;
 mod ws;
 
-use std::{
-    io,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 
 use crate::{
     DisconnectReason,
-    endpoint::{Endpoint, TransportKind},
+    endpoint::{Endpoint, Security, TransportKind},
+    options::ConnectOptions,
+    tls::io_reason,
 };
 
 /// A connection that carries whole messages. Errors are final.
@@ -35,23 +37,31 @@ pub(crate) trait Transport: Send {
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
-/// Opens a connection; messages of more than `max_message_bytes` will end it.
-pub(crate) async fn connect(
-    endpoint: &Endpoint,
-    max_message_bytes: usize,
-) -> Result<Box<dyn Transport>, DisconnectReason> {
+/// Opens a connection.
+pub(crate) async fn connect(options: &ConnectOptions) -> Result<Box<dyn Transport>, DisconnectReason> {
+    let endpoint = &options.endpoint;
     let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(io_reason)?;
     // Batches are flushed whole, so Nagle's algorithm could only delay their ends.
     stream.set_nodelay(true).map_err(io_reason)?;
+    match endpoint.security {
+        Security::Plain => carry(endpoint, stream, options.max_message_bytes).await,
+        Security::Tls => {
+            let stream = options.tls.connect(&endpoint.host, stream).await?;
+            carry(endpoint, stream, options.max_message_bytes).await
+        }
+    }
+}
+
+/// Messages of more than `max_message_bytes` will end the connection.
+async fn carry(
+    endpoint: &Endpoint,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    max_message_bytes: usize,
+) -> Result<Box<dyn Transport>, DisconnectReason> {
     Ok(match endpoint.transport {
         TransportKind::Tcp => Box::new(tcp::LineTransport::new(stream, max_message_bytes)),
         TransportKind::WebSocket => {
             Box::new(ws::WsTransport::handshake(endpoint.url(), stream, max_message_bytes).await?)
         }
     })
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
-fn io_reason(error: io::Error) -> DisconnectReason {
-    DisconnectReason::Io(error.to_string())
 }

@@ -8,8 +8,8 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
-use super::{Transport, io_reason};
-use crate::DisconnectReason;
+use super::Transport;
+use crate::{DisconnectReason, tls::io_reason};
 
 /// What one read takes at least room for.
 const READ_BYTES: usize = 16 * 1024;
@@ -18,12 +18,20 @@ pub(super) struct LineTransport<S> {
     stream: S,
     lines: LineDecoder,
     outbox: BytesMut,
+    /// Whether bytes were written that the stream may hold back, as TLS does.
+    unflushed: bool,
     shut: bool,
 }
 
 impl<S> LineTransport<S> {
     pub(super) fn new(stream: S, max_message_bytes: usize) -> Self {
-        Self { stream, lines: LineDecoder::new(max_message_bytes), outbox: BytesMut::new(), shut: false }
+        Self {
+            stream,
+            lines: LineDecoder::new(max_message_bytes),
+            outbox: BytesMut::new(),
+            unflushed: false,
+            shut: false,
+        }
     }
 }
 
@@ -65,6 +73,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for LineTransport<S> {
                 return Poll::Ready(Err(DisconnectReason::Io("the socket takes no more".into())));
             }
             self.outbox.advance(written);
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx)).map_err(io_reason)?;
+            self.unflushed = false;
         }
         Poll::Ready(Ok(()))
     }

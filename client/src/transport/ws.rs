@@ -14,7 +14,7 @@ use tokio_tungstenite::{
 };
 
 use super::Transport;
-use crate::DisconnectReason;
+use crate::{DisconnectReason, tls::io_reason};
 
 /// What one read takes at most, and how much is gathered before it is written without a flush.
 const BUFFER_BYTES: usize = 32 * 1024;
@@ -93,7 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for WsTransport<S> {
 
 fn disconnect_reason(error: tungstenite::Error) -> DisconnectReason {
     match error {
-        tungstenite::Error::Io(error) => DisconnectReason::Io(error.to_string()),
+        tungstenite::Error::Io(error) => io_reason(error),
         tungstenite::Error::ConnectionClosed
         | tungstenite::Error::AlreadyClosed
         | tungstenite::Error::Protocol(

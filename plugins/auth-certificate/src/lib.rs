@@ -101,7 +101,7 @@ struct Mapping {
 
 impl Mapping {
     fn new(place: usize, entry: &Entry) -> Result<Self> {
-        let bad = |field: &str| Error::invalid_value(format_args!("map[{place}].{field}"));
+        let bad = |field: &str| Error::invalid_value(format_args!("map.{place}.{field}"));
         let text = entry.from.normalized(&entry.matches);
         let matches = Pattern::parse(&text).map_err(|source| bad("matches").with_source(source))?;
         let user = match &entry.user {

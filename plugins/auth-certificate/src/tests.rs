@@ -116,17 +116,17 @@ fn a_configuration_that_makes_no_sense_is_named() {
         error.text().to_owned()
     };
     let entry = |matches: &str, user: &str| json!({ "from": "cn", "matches": matches, "user": user });
-    assert_eq!(text(entry("", "x")), "Invalid value: map[0].matches");
-    assert_eq!(text(entry("a**", "x")), "Invalid value: map[0].matches");
-    assert_eq!(text(entry("a*", "{2}")), "Invalid value: map[0].user");
-    assert_eq!(text(entry("a*", "")), "Invalid value: map[0].user");
+    assert_eq!(text(entry("", "x")), "Invalid value: map.0.matches");
+    assert_eq!(text(entry("a**", "x")), "Invalid value: map.0.matches");
+    assert_eq!(text(entry("a*", "{2}")), "Invalid value: map.0.user");
+    assert_eq!(text(entry("a*", "")), "Invalid value: map.0.user");
     let allow = json!({ "from": "cn", "matches": "a", "allow": ["nothing"] });
-    assert_eq!(text(allow), "Invalid value: map[0].allow");
+    assert_eq!(text(allow), "Invalid value: map.0.allow");
     for entry in [
         json!({ "from": "ou", "matches": "a" }),
         json!({ "from": "cn" }),
         json!({ "from": "cn", "matches": "a", "usr": "b" }),
     ] {
-        assert!(text(entry.clone()).contains("auth-certificate"), "{entry}: {}", text(entry.clone()));
+        assert!(text(entry.clone()).starts_with("Invalid value: map.0"), "{entry}: {}", text(entry.clone()));
     }
 }
