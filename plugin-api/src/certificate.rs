@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The certificate that a connection's client has proved to own. The broker has checked it against the authorities
 /// that the service trusts, and its dates; what its names are worth is for authenticators to say.
 ///
 /// A virtual session and a plugin have none, nor has a client on a listener without TLS.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PeerCertificate {
     /// The subject's common name, the most specific where there are several.
     pub common_name: Option<String>,

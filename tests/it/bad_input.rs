@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
-use crate::support::{Broker, Client, Options, Transport, code, error_of, on_both, raw_field};
+use crate::support::{Broker, Client, Options, Transport, code, error_of, on_all, raw_field};
 
 /// Asserts the error with `tid: null` and the end of the connection that broken JSON gets.
 async fn expect_end_by_syntax_error(client: &mut Client) {
@@ -22,8 +22,8 @@ async fn expect_end_by_syntax_error(client: &mut Client) {
 
 #[tokio::test]
 async fn what_is_no_json_object_ends_the_connection() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::default()).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::default().with_tls()).await;
         for text in [
             "hello",
             "{",
@@ -57,8 +57,8 @@ async fn what_is_no_json_object_ends_the_connection() {
 
 #[tokio::test]
 async fn it_ends_a_session_too() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::default()).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::default().with_tls()).await;
         let mut client = broker.login(transport, "ann").await;
         client.send_text("hello").await;
         expect_end_by_syntax_error(&mut client).await;
@@ -70,8 +70,8 @@ async fn it_ends_a_session_too() {
 
 #[tokio::test]
 async fn what_was_pipelined_before_it_is_answered() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::default()).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::default().with_tls()).await;
         let mut client = broker.login(transport, "ann").await;
         let list = client.start("core/user/list", json!({})).await;
         client.send_text("hello").await;
@@ -120,8 +120,8 @@ async fn expect_error(client: &mut Client, message: &str, code: i64, words: &str
 
 #[tokio::test]
 async fn an_object_that_is_no_message_is_a_syntax_error() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::default()).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::default().with_tls()).await;
         let mut client = broker.login(transport, "ann").await;
         let start = "Syntax error: ";
         expect_error(&mut client, "{}", code::SYNTAX_ERROR, start, "null").await;
@@ -134,8 +134,8 @@ async fn an_object_that_is_no_message_is_a_syntax_error() {
 
 #[tokio::test]
 async fn a_missing_field_of_the_message_is_named() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::default()).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::default().with_tls()).await;
         let mut client = broker.login(transport, "ann").await;
         let (code, ping) = (code::MISSING_FIELD, r#""class":"core","cmd":"ping""#);
         expect_error(&mut client, &format!("{{{ping}}}"), code, "Missing field: tid", "null").await;
@@ -148,8 +148,8 @@ async fn a_missing_field_of_the_message_is_named() {
 
 #[tokio::test]
 async fn a_field_of_the_message_of_the_wrong_type_is_named() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::default()).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::default().with_tls()).await;
         let mut client = broker.login(transport, "ann").await;
         let wrong = code::SYNTAX_ERROR;
         for value in ["1", "true", "{}", "[\"core\"]"] {
@@ -189,8 +189,8 @@ const TIDS: [&str; 15] = [
 
 #[tokio::test]
 async fn the_tid_comes_back_as_it_was_written() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::default()).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::default().with_tls()).await;
         let mut client = broker.login(transport, "ann").await;
         for request in [
             r#""class":"core","cmd":"ping""#,
@@ -213,8 +213,8 @@ async fn the_tid_comes_back_as_it_was_written() {
 
 #[tokio::test]
 async fn so_it_does_in_acks_and_late_answers() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::fixture()).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::fixture().with_tls()).await;
         let mut client = broker.login(transport, "ann").await;
         let tids = ["1e3", r#""a\u0041""#, "12345678901234567890"];
         for tid in tids {
@@ -235,8 +235,8 @@ async fn so_it_does_in_acks_and_late_answers() {
 
 #[tokio::test]
 async fn a_tid_may_be_open_twice() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::fixture()).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::fixture().with_tls()).await;
         let mut client = broker.login(transport, "ann").await;
         for ms in [200, 100, 300] {
             let data = json!({"ms": ms});
@@ -254,8 +254,8 @@ async fn a_tid_may_be_open_twice() {
 
 #[tokio::test]
 async fn answers_and_acks_that_nobody_waits_for_are_ignored() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::default()).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::default().with_tls()).await;
         let mut client = broker.login(transport, "ann").await;
         for message in [
             json!({"result": "ok", "tid": 999_999}),
@@ -274,8 +274,8 @@ async fn answers_and_acks_that_nobody_waits_for_are_ignored() {
 
 #[tokio::test]
 async fn before_login_only_login_and_ping_are_served() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::fixture()).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::fixture().with_tls()).await;
         let mut client = broker.connect(transport).await;
         for command in [
             "core/user/list",
@@ -297,8 +297,8 @@ async fn before_login_only_login_and_ping_are_served() {
 
 #[tokio::test]
 async fn an_unknown_command_is_named() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::default()).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::default().with_tls()).await;
         let mut client = broker.login(transport, "ann").await;
         for command in ["no/such/command", "core/no/list", "core/user/no", "core/user/*", "core/*/list"] {
             let error = client.err(command, json!({})).await;
@@ -313,10 +313,9 @@ async fn an_unknown_command_is_named() {
 
 #[tokio::test]
 async fn a_request_is_checked_in_order() {
-    on_both(async |transport| {
-        let options = Options::default().config(
-            "default_policy = \"deny\"\n[[service.main.rule]]\nuser = \"bob\"\nallow = [\"command:**\"]",
-        );
+    on_all(async |transport| {
+        let rule = "[[service.main.rule]]\nuser = \"bob\"\nallow = [\"command:**\"]";
+        let options = Options::default().config(&format!("default_policy = \"deny\"\n{rule}")).with_tls();
         let broker = Broker::start(options).await;
         let mut ann = broker.login(transport, "ann").await;
         let mut bob = broker.login(transport, "bob").await;

@@ -7,15 +7,15 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
-use crate::support::{Broker, Client, Options, Transport, code, error_of, on_both};
+use crate::support::{Broker, Client, Options, Transport, code, error_of, on_all};
 
 const PING: &str = r#"{"class":"core","cmd":"ping","tid":1}"#;
 const PONG: &str = r#"{"result":"ok","tid":1}"#;
 
 #[tokio::test]
 async fn an_answer_is_one_message_and_leaves_empty_data_out() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::default()).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::default().with_tls()).await;
         let mut client = broker.connect(transport).await;
         client.send_text(PING).await;
         assert_eq!(client.recv_text().await, PONG);
@@ -25,8 +25,8 @@ async fn an_answer_is_one_message_and_leaves_empty_data_out() {
 
 #[tokio::test]
 async fn unknown_fields_are_ignored_and_the_order_is_free() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::default()).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::default().with_tls()).await;
         let mut client = broker.connect(transport).await;
         client
             .send_text(r#"{"more":{"a":[1]},"tid":1,"cmd":"ping","":null,"subclass":"core","class":"core"}"#)
@@ -38,8 +38,8 @@ async fn unknown_fields_are_ignored_and_the_order_is_free() {
 
 #[tokio::test]
 async fn null_stands_for_absence() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::fixture()).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::fixture().with_tls()).await;
         let mut client = broker.login(transport, "ann").await;
         client.send_text(r#"{"class":"core","subclass":null,"cmd":"ping","data":null,"tid":1}"#).await;
         assert_eq!(client.recv_text().await, PONG);
@@ -56,8 +56,8 @@ async fn null_stands_for_absence() {
 
 #[tokio::test]
 async fn of_a_repeated_key_the_last_counts() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::default()).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::default().with_tls()).await;
         let mut client = broker.connect(transport).await;
         client
             .send_text(r#"{"class":"nothing","tid":7,"class":"core","cmd":"nothing","cmd":"ping","tid":1}"#)
@@ -73,8 +73,8 @@ async fn of_a_repeated_key_the_last_counts() {
 
 #[tokio::test]
 async fn requests_are_pipelined() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::default()).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::default().with_tls()).await;
         let mut client = broker.login(transport, "ann").await;
         let mut tids = Vec::new();
         for _ in 0..300 {
@@ -195,12 +195,12 @@ fn ping_of(bytes: usize) -> String {
 
 #[tokio::test]
 async fn a_message_may_be_as_long_as_the_limit() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::default().set("limits.message_bytes=1000")).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::default().with_tls().set("limits.message_bytes=1000")).await;
         let mut client = broker.connect(transport).await;
         client.send_text(&ping_of(1000)).await;
         assert_eq!(client.recv_text().await, PONG);
-        if transport == Transport::Tcp {
+        if !transport.is_websocket() {
             client.send_raw(format!("{}\r\n", ping_of(1000)).as_bytes()).await;
             assert_eq!(client.recv_text().await, PONG);
         }
@@ -217,8 +217,8 @@ async fn a_message_may_be_as_long_as_the_limit() {
 
 #[tokio::test]
 async fn the_limit_is_one_mebibyte_at_first() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::default()).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::default().with_tls()).await;
         let mut client = broker.connect(transport).await;
         client.send_text(&ping_of(1 << 20)).await;
         assert_eq!(client.recv_text().await, PONG);
@@ -247,41 +247,47 @@ async fn a_message_far_over_the_limit_is_refused_before_it_ends() {
 
 #[tokio::test]
 async fn a_tcp_line_that_the_end_cuts_short_is_dropped() {
-    let broker = Broker::start(Options::default()).await;
-    let mut client = broker.connect(Transport::Tcp).await;
-    client.send_raw(format!("{PING}\n{PING}").as_bytes()).await;
-    client.finish_sending().await;
-    assert_eq!(client.recv_text().await, PONG);
-    assert_eq!(client.expect_close().await, None);
+    for transport in [Transport::Tcp, Transport::Tls] {
+        let broker = Broker::start(Options::default().with_tls()).await;
+        let mut client = broker.connect(transport).await;
+        client.send_raw(format!("{PING}\n{PING}").as_bytes()).await;
+        client.finish_sending().await;
+        assert_eq!(client.recv_text().await, PONG);
+        assert_eq!(client.expect_close().await, None);
+    }
 }
 
 #[tokio::test]
 async fn a_client_that_has_finished_sending_gets_the_answers_it_is_owed() {
-    let broker = Broker::start(Options::fixture()).await;
-    let mut client = broker.login(Transport::Tcp, "ann").await;
-    let mut other = broker.login(Transport::Tcp, "bob").await;
-    let slow = client.start("fixture/core/sleep", json!({"ms": 700})).await;
-    let quick = client.start("core/core/ping", json!({})).await;
-    client.finish_sending().await;
-    assert_eq!(client.response(quick).await["result"], "ok");
-    other.until_ok("core/user/list", json!({}), |users| users.get("ann").is_none()).await;
-    assert_eq!(client.response(slow).await["data"], json!({"slept": 700}));
-    assert_eq!(client.expect_close().await, None);
+    for transport in [Transport::Tcp, Transport::Tls] {
+        let broker = Broker::start(Options::fixture().with_tls()).await;
+        let mut client = broker.login(transport, "ann").await;
+        let mut other = broker.login(transport, "bob").await;
+        let slow = client.start("fixture/core/sleep", json!({"ms": 700})).await;
+        let quick = client.start("core/core/ping", json!({})).await;
+        client.finish_sending().await;
+        assert_eq!(client.response(quick).await["result"], "ok");
+        other.until_ok("core/user/list", json!({}), |users| users.get("ann").is_none()).await;
+        assert_eq!(client.response(slow).await["data"], json!({"slept": 700}));
+        assert_eq!(client.expect_close().await, None);
+    }
 }
 
 #[tokio::test]
 async fn owed_answers_are_waited_for_as_long_as_the_answer_timer() {
-    let broker = Broker::start(Options::fixture().set("timeouts.answer=300ms")).await;
-    let mut client = broker.login(Transport::Tcp, "ann").await;
-    client.start("fixture/core/sleep", json!({"ms": 60_000})).await;
-    client.finish_sending().await;
-    assert_eq!(client.expect_close().await, None);
+    for transport in [Transport::Tcp, Transport::Tls] {
+        let broker = Broker::start(Options::fixture().with_tls().set("timeouts.answer=300ms")).await;
+        let mut client = broker.login(transport, "ann").await;
+        client.start("fixture/core/sleep", json!({"ms": 60_000})).await;
+        client.finish_sending().await;
+        assert_eq!(client.expect_close().await, None);
+    }
 }
 
 #[tokio::test]
 async fn a_session_ends_with_its_socket() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::default()).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::default().with_tls()).await;
         let client = broker.login(transport, "ann").await;
         let mut other = broker.login(transport, "bob").await;
         drop(client);

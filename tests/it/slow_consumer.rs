@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use crate::support::{Broker, Client, Options, Transport, on_both, pause, within};
+use crate::support::{Broker, Client, Options, Transport, on_all, pause, within};
 
 /// How many events are sent: enough that what only the stalled client gets overflows every kernel buffer.
 const EVENTS: usize = 160;
@@ -65,7 +65,7 @@ async fn only_the_stalled_one_is_closed(transport: Transport, options: Options) 
         expect_every_event(client).await;
     }
     watcher.expect_no_event().await;
-    if transport == Transport::Ws {
+    if transport.is_websocket() {
         // A close frame comes only where the socket still had room for it.
         let (_, close) = stalled.drain().await;
         assert!(close.is_none() || close == Some((4001, "slow_consumer".into())), "{close:?}");
@@ -74,8 +74,9 @@ async fn only_the_stalled_one_is_closed(transport: Transport, options: Options) 
 
 #[tokio::test]
 async fn too_many_bytes_queued() {
-    on_both(async |transport| {
-        let options = Options::default().set("limits.outbound_bytes=262144").set("timeouts.write=120s");
+    on_all(async |transport| {
+        let options =
+            Options::default().with_tls().set("limits.outbound_bytes=262144").set("timeouts.write=120s");
         only_the_stalled_one_is_closed(transport, options).await;
     })
     .await;
@@ -83,8 +84,9 @@ async fn too_many_bytes_queued() {
 
 #[tokio::test]
 async fn a_socket_that_takes_nothing() {
-    on_both(async |transport| {
-        let options = Options::default().set("limits.outbound_bytes=268435456").set("timeouts.write=700ms");
+    on_all(async |transport| {
+        let options =
+            Options::default().with_tls().set("limits.outbound_bytes=268435456").set("timeouts.write=700ms");
         only_the_stalled_one_is_closed(transport, options).await;
     })
     .await;
@@ -93,8 +95,8 @@ async fn a_socket_that_takes_nothing() {
 /// A session that has nothing to read is not slow.
 #[tokio::test]
 async fn nothing_to_write_is_no_slowness() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::default().set("timeouts.write=200ms")).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::default().with_tls().set("timeouts.write=200ms")).await;
         let mut client = broker.login(transport, "ann").await;
         pause(800).await;
         client.ok("core/core/ping", json!({})).await;

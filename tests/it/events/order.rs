@@ -5,7 +5,7 @@ use std::cell::Cell;
 use serde_json::{Value, json};
 
 use super::{publish, subscribe};
-use crate::support::{Broker, Client, Options, Transport, on_both};
+use crate::support::{Broker, Client, Options, Transport, on_all};
 
 /// Sends all these requests, each with its number in the body, before any answer is read.
 async fn send_at_once(client: &mut Client, requests: &[(&str, Value)]) {
@@ -52,8 +52,8 @@ const EVENTS: u64 = 400;
 
 #[tokio::test]
 async fn at_every_receiver() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::default()).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::default().with_tls()).await;
         let mut receivers = receivers(&broker).await;
         let requests: Vec<_> = (0..EVENTS)
             .map(|n| {
@@ -72,8 +72,8 @@ async fn at_every_receiver() {
 /// The fixture's authorizer takes 50 ms over each event of class `slow`; those behind it must not pass it.
 #[tokio::test]
 async fn while_an_authorizer_thinks() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::fixture()).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::fixture().with_tls()).await;
         let mut bob = broker.login(Transport::Tcp, "bob").await;
         let mut carol = broker.login(Transport::Ws, "carol").await;
         for client in [&mut bob, &mut carol] {
@@ -110,8 +110,8 @@ async fn while_an_authorizer_thinks() {
 /// Only the sender of a slow event waits for it.
 #[tokio::test]
 async fn another_sender_does_not_wait() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::fixture()).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::fixture().with_tls()).await;
         let mut receiver = broker.login(transport, "bob").await;
         subscribe(&mut receiver, json!({"class": "slow"})).await;
         subscribe(&mut receiver, json!({"class": "quick"})).await;
@@ -137,8 +137,8 @@ async fn another_sender_does_not_wait() {
 /// Answered `ok` means queued for every matching session: nobody has to wait for it any more.
 #[tokio::test]
 async fn an_answer_means_that_it_is_queued() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::default()).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::default().with_tls()).await;
         let mut ann = broker.login(transport, "ann").await;
         let mut receivers = Vec::new();
         for n in 0..20 {
@@ -183,8 +183,8 @@ async fn send_many(client: &mut Client, stop: &Cell<bool>) {
 /// Who stays subscribed misses nothing while others come and go around it.
 #[tokio::test]
 async fn while_others_come_and_go() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::default()).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::default().with_tls()).await;
         let mut steady = Vec::new();
         for topic in [json!({"class": "c"}), json!({"class": "c", "type": "t"})] {
             let mut client = broker.login(transport, "steady").await;

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Broker, Client, Options, Transport, code, on_both};
+use crate::support::{Broker, Client, Options, Transport, code, on_all};
 
 #[tokio::test]
 async fn requests_under_way_finish_and_new_ones_are_refused() {
-    on_both(async |transport| {
-        let mut broker = Broker::start(Options::fixture()).await;
+    on_all(async |transport| {
+        let mut broker = Broker::start(Options::fixture().with_tls()).await;
         let mut ann = broker.login(transport, "ann").await;
         let slow = ann.start("fixture/core/sleep", json!({"ms": 900})).await;
         ann.ok("core/core/ping", json!({})).await;
@@ -34,8 +34,8 @@ async fn requests_under_way_finish_and_new_ones_are_refused() {
 
 #[tokio::test]
 async fn a_command_to_another_session_finishes_too() {
-    on_both(async |transport| {
-        let mut broker = Broker::start(Options::default()).await;
+    on_all(async |transport| {
+        let mut broker = Broker::start(Options::default().with_tls()).await;
         let mut ann = broker.login(transport, "ann").await;
         let mut bob = broker.login(transport, "bob").await;
         let data = json!({"session_id": bob.session_id(), "class": "screen", "cmd": "show"});
@@ -54,8 +54,8 @@ async fn a_command_to_another_session_finishes_too() {
 
 #[tokio::test]
 async fn queues_are_written_out() {
-    on_both(async |transport| {
-        let mut broker = Broker::start(Options::default()).await;
+    on_all(async |transport| {
+        let mut broker = Broker::start(Options::default().with_tls()).await;
         let mut ann = broker.login(transport, "ann").await;
         let mut bob = Client::connect_narrow(&broker.url(transport)).await;
         bob.login("bob").await;
@@ -77,8 +77,8 @@ async fn queues_are_written_out() {
 /// Neither a session that answers nothing, nor a connection that never logged in, is waited for.
 #[tokio::test]
 async fn nobody_idle_is_waited_for() {
-    on_both(async |transport| {
-        let mut broker = Broker::start(Options::default().set("timeouts.drain=120s")).await;
+    on_all(async |transport| {
+        let mut broker = Broker::start(Options::default().with_tls().set("timeouts.drain=120s")).await;
         let mut deaf = broker.login(transport, "deaf").await;
         deaf.set_autorespond(false);
         let mut push = broker.connect(transport).await;
@@ -99,8 +99,8 @@ async fn nobody_idle_is_waited_for() {
 
 #[tokio::test]
 async fn what_does_not_finish_is_waited_for_so_long() {
-    on_both(async |transport| {
-        let mut broker = Broker::start(Options::fixture().set("timeouts.drain=600ms")).await;
+    on_all(async |transport| {
+        let mut broker = Broker::start(Options::fixture().with_tls().set("timeouts.drain=600ms")).await;
         let mut ann = broker.login(transport, "ann").await;
         ann.start("fixture/core/sleep", json!({"ms": 120_000})).await;
         ann.ok("core/core/ping", json!({})).await;
@@ -114,8 +114,8 @@ async fn what_does_not_finish_is_waited_for_so_long() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_cannot_hold_it_up() {
-    on_both(async |transport| {
-        let mut broker = Broker::start(Options::default().set("timeouts.drain=1s")).await;
+    on_all(async |transport| {
+        let mut broker = Broker::start(Options::default().with_tls().set("timeouts.drain=1s")).await;
         let mut ann = broker.login(transport, "ann").await;
         let mut stalled = Client::connect_narrow(&broker.url(transport)).await;
         stalled.login("stalled").await;
@@ -131,8 +131,8 @@ async fn a_client_that_does_not_read_cannot_hold_it_up() {
 
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
-    on_both(async |transport| {
-        let mut broker = Broker::start(Options::fixture().set("timeouts.drain=120s")).await;
+    on_all(async |transport| {
+        let mut broker = Broker::start(Options::fixture().with_tls().set("timeouts.drain=120s")).await;
         let mut ann = broker.login(transport, "ann").await;
         ann.start("fixture/core/sleep", json!({"ms": 120_000})).await;
         ann.ok("core/core/ping", json!({})).await;
@@ -148,8 +148,8 @@ async fn a_second_signal_ends_it_at_once() {
 
 #[tokio::test]
 async fn an_interrupt_is_the_same_as_a_termination() {
-    on_both(async |transport| {
-        let mut broker = Broker::start(Options::default()).await;
+    on_all(async |transport| {
+        let mut broker = Broker::start(Options::default().with_tls()).await;
         let mut ann = broker.login(transport, "ann").await;
         broker.interrupt();
         assert_eq!(ann.event().await["type"], "stopping");

@@ -147,11 +147,13 @@ async fn broken_off(broker: &Broker, transport: Transport) {
     let mut client = broker.connect(transport).await;
     let text = format!(r#"{{"class":"core","data":{{"password":"{}"#, secret("broken-off"));
     match transport {
-        Transport::Tcp => {
+        Transport::Tcp | Transport::Tls => {
             client.send_raw(text.as_bytes()).await;
             client.finish_sending().await;
         }
-        Transport::Ws => client.send_ws(Message::binary([text.as_bytes(), &[0xff]].concat())).await,
+        Transport::Ws | Transport::Wss => {
+            client.send_ws(Message::binary([text.as_bytes(), &[0xff]].concat())).await;
+        }
     }
     client.drain().await;
 }

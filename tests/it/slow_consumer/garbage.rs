@@ -8,8 +8,8 @@ use crate::support::{Broker, Client, Options, Transport, on_both};
 fn half_a_message(transport: Transport) -> &'static [u8] {
     match transport {
         // A masked text frame of 300 bytes, cut off in its header.
-        Transport::Ws => &[0x81, 0xfe, 0x01],
-        Transport::Tcp => b"{\"class\":\"co",
+        Transport::Ws | Transport::Wss => &[0x81, 0xfe, 0x01],
+        Transport::Tcp | Transport::Tls => b"{\"class\":\"co",
     }
 }
 

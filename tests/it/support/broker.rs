@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 
 use super::client::Client;
 use super::transport::Transport;
-use super::{cli, eventually, pause, within};
+use super::{cli, eventually, pause, tls, within};
 
 /// The administrator's password in the default configuration; the user is `admin`.
 pub const ADMIN_PASSWORD: &str = "secret-admin";
@@ -26,6 +26,7 @@ pub struct Options {
     plugins: Vec<String>,
     args: Vec<String>,
     env: Vec<(String, String)>,
+    files: Vec<(String, String)>,
 }
 
 impl Default for Options {
@@ -38,6 +39,7 @@ impl Default for Options {
             plugins: vec!["auth-open".into()],
             args: Vec::new(),
             env: Vec::new(),
+            files: Vec::new(),
         }
     }
 }
@@ -68,6 +70,24 @@ impl Options {
     pub fn env(mut self, key: &str, value: &str) -> Self {
         self.env.push((key.into(), value.into()));
         self
+    }
+
+    /// Puts a file into the broker's directory before it starts.
+    pub fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.into(), text.into()));
+        self
+    }
+
+    /// Listens on wss and tls too, with the certificate that the tests' clients expect. Its tables follow what was
+    /// configured so far.
+    pub fn with_tls(self) -> Self {
+        self.with_tls_of(&tls::SERVER).config(&tls::table(""))
+    }
+
+    /// The same with a certificate of the test's own, and without the table.
+    pub fn with_tls_of(mut self, server: &tls::Pair) -> Self {
+        self.listen.extend(["wss://127.0.0.1:0", "tls://127.0.0.1:0"].map(String::from));
+        self.file("server.pem", &server.certificate).file("server.key", &server.key)
     }
 
     /// Replaces the `--listen` flags; empty: none is given.
@@ -124,6 +144,9 @@ impl Broker {
     pub fn spawn(options: &Options) -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("jackfield.toml"), options.config_text()).unwrap();
+        for (name, text) in &options.files {
+            fs::write(directory.path().join(name), text).unwrap();
+        }
         let child = command(options, directory.path()).spawn().unwrap();
         Self { child, directory, ready: Value::Null }
     }
@@ -200,6 +223,13 @@ impl Broker {
     /// Replaces the configuration file, without telling the broker.
     pub fn rewrite_config(&self, toml: &str) {
         fs::write(self.file("jackfield.toml"), toml).unwrap();
+    }
+
+    /// Replaces a file in the broker's directory, in one step.
+    pub fn replace_file(&self, name: &str, text: &str) {
+        let new = self.file(&format!("{name}.new"));
+        fs::write(&new, text).unwrap();
+        fs::rename(new, self.file(name)).unwrap();
     }
 
     /// Everything on stderr so far.

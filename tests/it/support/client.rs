@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -22,6 +24,7 @@ pub use super::wire::Close;
 /// answered and not shown.
 pub struct Client {
     wire: Wire,
+    transport: Transport,
     inbox: VecDeque<String>,
     autorespond: bool,
     next_tid: u64,
@@ -30,7 +33,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to `ws://…` or `tcp://…`.
+    /// Connects to `ws://…`, `tcp://…`, `wss://…` or `tls://…`.
     pub async fn connect(url: &str) -> Self {
         Self::try_connect(url, None).await.unwrap_or_else(|error| panic!("cannot connect to {url}: {error}"))
     }
@@ -46,14 +49,40 @@ impl Client {
     /// The connection was refused, or the WebSocket handshake was.
     pub async fn try_connect(url: &str, receive_buffer: Option<u32>) -> io::Result<Self> {
         let wire = within("a connection", Wire::connect(url, receive_buffer)).await?;
-        Ok(Self {
+        Ok(Self::over(url, wire))
+    }
+
+    /// Connects with TLS of the test's own, or tells why not.
+    ///
+    /// # Errors
+    /// The connection was refused, or a handshake was.
+    pub async fn try_connect_as(url: &str, config: &Arc<ClientConfig>) -> io::Result<Self> {
+        let wire = within("a connection", Wire::connect_as(url, None, config)).await?;
+        Ok(Self::over(url, wire))
+    }
+
+    fn over(url: &str, wire: Wire) -> Self {
+        let schemes = [Transport::Ws, Transport::Tcp, Transport::Wss, Transport::Tls];
+        let scheme = url.split("://").next();
+        Self {
             wire,
+            transport: schemes.into_iter().find(|known| scheme == Some(known.scheme())).unwrap(),
             inbox: VecDeque::new(),
             autorespond: true,
             next_tid: 1,
             acks: Vec::new(),
             session_id: None,
-        })
+        }
+    }
+
+    /// The certificate that the broker has shown, in DER.
+    pub fn broker_certificate(&mut self) -> Vec<u8> {
+        self.wire.stream().peer_certificate().expect("a TLS connection")
+    }
+
+    /// Whether the TLS session is a former one, taken up again.
+    pub fn is_resumed(&mut self) -> bool {
+        self.wire.stream().is_resumed()
     }
 
     /// Whether events and pings are answered as they arrive (they are, at first).
@@ -68,10 +97,7 @@ impl Client {
 
     /// Which transport this is.
     pub fn transport(&self) -> Transport {
-        match self.wire {
-            Wire::Ws(_) => Transport::Ws,
-            Wire::Tcp { .. } => Transport::Tcp,
-        }
+        self.transport
     }
 }
 
@@ -160,6 +186,17 @@ impl Client {
             Incoming::Text(text) => Some(text),
             Incoming::End(_) => None,
             Incoming::Pong(payload) => panic!("nobody asked for the pong {payload:?}"),
+        }
+    }
+
+    /// The next message's text, or why the connection ended instead.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub async fn recv_or_error(&mut self) -> Result<String, String> {
+        match within("a message or the end", self.receive()).await {
+            Incoming::Text(text) => Ok(text),
+            other => Err(format!("{other:?}: {}", self.wire.stream().failure.clone().unwrap_or_default())),
         }
     }
 
@@ -285,10 +322,8 @@ impl Client {
     }
 
     fn assert_close(&self, close: Option<&Close>, code: u16, reason: &str) {
-        match self.transport() {
-            Transport::Ws => assert_eq!(close, Some(&(code, reason.to_string()))),
-            Transport::Tcp => assert_eq!(close, None),
-        }
+        let expected = (code, reason.to_string());
+        assert_eq!(close, self.transport.is_websocket().then_some(&expected));
     }
 
     async fn take(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {

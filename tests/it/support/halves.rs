@@ -5,24 +5,25 @@ use std::io;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, BufWriter, Lines};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{
+    self as tokio_io, AsyncBufReadExt, AsyncWriteExt, BufReader, BufWriter, Lines, ReadHalf, WriteHalf,
+};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
+use super::stream::Stream;
 use super::wire::Wire;
 
 /// The half that sends.
 pub enum Sender {
-    Ws(SplitSink<WebSocketStream<TcpStream>, Message>),
-    Tcp(BufWriter<OwnedWriteHalf>),
+    Ws(SplitSink<WebSocketStream<Stream>, Message>),
+    Tcp(BufWriter<WriteHalf<Stream>>),
 }
 
 /// The half that receives. Nothing is answered by itself.
 pub enum Receiver {
-    Ws(SplitStream<WebSocketStream<TcpStream>>),
-    Tcp(Lines<BufReader<OwnedReadHalf>>),
+    Ws(SplitStream<WebSocketStream<Stream>>),
+    Tcp(Lines<BufReader<ReadHalf<Stream>>>),
 }
 
 /// Connects; `receive_buffer` bounds what the kernel takes for a client that does not read.
@@ -34,7 +35,7 @@ pub async fn connect_halves(url: &str, receive_buffer: Option<u32>) -> (Sender, 
             (Sender::Ws(sink), Receiver::Ws(stream))
         }
         Wire::Tcp { stream, .. } => {
-            let (read, write) = stream.into_split();
+            let (read, write) = tokio_io::split(stream);
             (Sender::Tcp(BufWriter::new(write)), Receiver::Tcp(BufReader::new(read).lines()))
         }
     }

@@ -22,6 +22,8 @@ mod halves;
 pub mod http;
 mod metrics;
 pub mod sources;
+mod stream;
+pub mod tls;
 mod transport;
 mod wire;
 
@@ -30,7 +32,7 @@ pub use cli::{Output, fixture_command, jackfield, jackfield_command, jackfield_w
 pub use client::{Client, error_of, raw_field, request_message};
 pub use halves::{Receiver, Sender, connect_halves};
 pub use metrics::Metrics;
-pub use transport::{Transport, on_both};
+pub use transport::{Transport, on_all, on_both, on_tls};
 
 use std::time::Duration;
 

@@ -2,12 +2,18 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use futures_util::{SinkExt, StreamExt};
+use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio_tungstenite::tungstenite::Message;
+use tokio_rustls::TlsConnector;
+use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
+
+use super::stream::Stream;
+use super::tls;
 
 /// A WebSocket close code and its reason.
 pub type Close = (u16, String);
@@ -23,24 +29,45 @@ pub enum Incoming {
     End(Option<Close>),
 }
 
-/// A WebSocket or TCP connection to the broker.
+/// A WebSocket or TCP connection to the broker, with TLS or without.
 pub enum Wire {
-    Ws(Box<WebSocketStream<TcpStream>>),
-    Tcp { stream: TcpStream, unread: Vec<u8> },
+    Ws(Box<WebSocketStream<Stream>>),
+    Tcp { stream: Stream, unread: Vec<u8> },
 }
 
 impl Wire {
-    /// Connects to `ws://…` or `tcp://…`; `receive_buffer` bounds what the kernel takes for a client that does not read.
+    /// Connects to `ws://…` or `tcp://…`, or to `wss://…` or `tls://…` as [`tls::client`] does; `receive_buffer` bounds
+    /// what the kernel takes for a client that does not read.
     pub async fn connect(url: &str, receive_buffer: Option<u32>) -> io::Result<Self> {
+        Self::connect_as(url, receive_buffer, &tls::client()).await
+    }
+
+    /// The same, with TLS of the test's own.
+    pub async fn connect_as(
+        url: &str,
+        receive_buffer: Option<u32>,
+        config: &Arc<ClientConfig>,
+    ) -> io::Result<Self> {
         let (scheme, rest) = url.split_once("://").unwrap();
         let authority = rest.split('/').next().unwrap();
-        let stream = socket(authority.parse().unwrap(), receive_buffer).await?;
+        let socket = socket(authority.parse().unwrap(), receive_buffer).await?;
+        let stream = match scheme {
+            "wss" | "tls" => {
+                let connector = TlsConnector::from(Arc::clone(config));
+                Stream::tls(connector.connect(tls::server_name(), socket).await?)
+            }
+            _ => Stream::plain(socket),
+        };
         match scheme {
-            "ws" => {
-                let (ws, _) = client_async(url, stream).await.map_err(io::Error::other)?;
+            "ws" | "wss" => {
+                let connected = client_async(url, stream).await;
+                let (ws, _) = connected.map_err(|error| match error {
+                    tungstenite::Error::Io(error) => error,
+                    error => io::Error::other(error),
+                })?;
                 Ok(Self::Ws(Box::new(ws)))
             }
-            "tcp" => Ok(Self::Tcp { stream, unread: Vec::new() }),
+            "tcp" | "tls" => Ok(Self::Tcp { stream, unread: Vec::new() }),
             other => panic!("{other} is not a transport of these tests"),
         }
     }
@@ -49,7 +76,10 @@ impl Wire {
     pub async fn send(&mut self, text: &str) -> io::Result<()> {
         match self {
             Self::Ws(ws) => ws.send(Message::text(text)).await.map_err(io::Error::other),
-            Self::Tcp { stream, .. } => stream.write_all(format!("{text}\n").as_bytes()).await,
+            Self::Tcp { stream, .. } => {
+                stream.write_all(format!("{text}\n").as_bytes()).await?;
+                stream.flush().await
+            }
         }
     }
 
@@ -84,12 +114,13 @@ impl Wire {
     /// This end's address.
     pub fn local_address(&self) -> SocketAddr {
         match self {
-            Self::Ws(ws) => ws.get_ref().local_addr().unwrap(),
-            Self::Tcp { stream, .. } => stream.local_addr().unwrap(),
+            Self::Ws(ws) => ws.get_ref().local_address(),
+            Self::Tcp { stream, .. } => stream.local_address(),
         }
     }
 
-    fn stream(&mut self) -> &mut TcpStream {
+    /// What its bytes go through.
+    pub fn stream(&mut self) -> &mut Stream {
         match self {
             Self::Ws(ws) => ws.get_mut(),
             Self::Tcp { stream, .. } => stream,
@@ -107,7 +138,7 @@ async fn socket(address: SocketAddr, receive_buffer: Option<u32>) -> io::Result<
     Ok(stream)
 }
 
-async fn receive_ws(ws: &mut WebSocketStream<TcpStream>) -> Incoming {
+async fn receive_ws(ws: &mut WebSocketStream<Stream>) -> Incoming {
     loop {
         match ws.next().await {
             Some(Ok(Message::Text(text))) => return Incoming::Text(text.as_str().into()),
@@ -122,7 +153,7 @@ async fn receive_ws(ws: &mut WebSocketStream<TcpStream>) -> Incoming {
     }
 }
 
-async fn receive_line(stream: &mut TcpStream, unread: &mut Vec<u8>) -> Incoming {
+async fn receive_line(stream: &mut Stream, unread: &mut Vec<u8>) -> Incoming {
     loop {
         if let Some(end) = unread.iter().position(|&byte| byte == b'\n') {
             let line: Vec<u8> = unread.drain(..=end).collect();
