@@ -2,6 +2,7 @@
 
 mod cli;
 mod clients;
+mod docs;
 mod mismatch;
 mod reload;
 
