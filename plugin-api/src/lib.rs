@@ -95,7 +95,7 @@ pub use error::{Error, ErrorCode, Result};
 pub use event::{Event, EventFilter, Filtered, ServiceScope, Subscription, Topic};
 pub use host::{CommandInfo, Counter, Gauge, Host, PluginInfo, SessionRequest};
 pub use json::{RawJson, RawObject};
-pub use log::{LogRecord, LogSink, Severity};
+pub use log::{BrokerLogSink, BrokerRecord, LogRecord, LogSink, Severity};
 pub use message::{Answer, CommandKey, Outcome, Request};
 pub use permission::{Action, Glob, Permission, Permissions};
 pub use plugin::{Builtin, Manifest, Plugin, Registered, Registrar};

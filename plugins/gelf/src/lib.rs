@@ -1,0 +1,1 @@
+//! Sends logs to GELF servers.
