@@ -21,7 +21,8 @@ use tracing_subscriber::layer::{Context, Layer};
 
 /// Not forwarded: `core session log` reaches the sinks by itself, and the others are what a sink sends with. A record
 /// of those would make the next.
-const NOT_FORWARDED: [&str; 6] = ["jackfield::session_log", "jackfield_gelf", "hyper", "hyper_util", "rustls", "tokio_rustls"];
+const NOT_FORWARDED: [&str; 6] =
+    ["jackfield::session_log", "jackfield_gelf", "hyper", "hyper_util", "rustls", "tokio_rustls"];
 
 type Sinks = Vec<(u64, Arc<dyn BrokerLogSink>)>;
 
@@ -186,8 +187,10 @@ mod tests {
         let records = Arc::clone(&kept.0);
         let outlet = Outlet::new();
         outlet.set(&[Arc::new(kept)]);
-        let subscriber =
-            tracing_subscriber::fmt().with_writer(std::io::sink).with_env_filter(EnvFilter::new("info")).finish();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(std::io::sink)
+            .with_env_filter(EnvFilter::new("info"))
+            .finish();
         tracing::subscriber::with_default(subscriber.with(Forward), || {
             tracing::info!(target: "forward_test", n = 3, flag = true, text = %"x", debug = ?Some(1), "said");
             tracing::debug!(target: "forward_test", "filtered");
@@ -201,7 +204,10 @@ mod tests {
         let said: Vec<_> = records.iter().map(|record| record.message.as_str()).collect();
         assert_eq!(said, ["said", "no part of hyper"]);
         assert_eq!((records[0].target, records[0].level.number()), ("forward_test", 6));
-        assert_eq!(records[0].fields.to_json().as_str(), r#"{"n":3,"flag":true,"text":"x","debug":"Some(1)"}"#);
+        assert_eq!(
+            records[0].fields.to_json().as_str(),
+            r#"{"n":3,"flag":true,"text":"x","debug":"Some(1)"}"#
+        );
         assert_eq!(records[1].level.number(), 4);
     }
 }

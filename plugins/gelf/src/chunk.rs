@@ -48,7 +48,8 @@ fn cut(record: &Bytes, how: Compression, chunk_bytes: usize) -> Option<Bytes> {
     let mut length = record::full_message_bytes(record);
     while length > 0 {
         // Each turn takes away what is too much by the share that compression leaves, and a little more.
-        let packed = compress(&record::shortened(record, length).unwrap_or_else(|| record.clone()), how).ok()?;
+        let packed =
+            compress(&record::shortened(record, length).unwrap_or_else(|| record.clone()), how).ok()?;
         if packed.len() <= most {
             return Some(packed);
         }
@@ -93,20 +94,22 @@ mod tests {
                 None => prop_assert!(length > 128 * (chunk_bytes - HEADER)),
             }
         }
+    }
 
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
         fn a_long_record_is_cut_and_stays_a_record(
-            full in "[a-zäß☃😀]{3000,9000}", compressed in any::<bool>(), chunk_bytes in 100usize..120,
+            easy in 0usize..9000, compressed in any::<bool>(), chunk_bytes in 100usize..120,
         ) {
             let mut long = record(r#"{"k":"v"}"#);
             // Twice what fits, and hard to compress.
-            let noise: String = (0..12_000).map(|_| char::from(rand::random_range(b'!'..=b'~'))).collect();
-            long.full_message = Some(format!("{full}{noise}"));
+            let noise: String = (0..12_000).map(|_| rand::random_range('à'..='ﬀ')).collect();
+            long.full_message = Some("ä☃".repeat(easy) + &noise);
             let how = if compressed { Compression::Zlib } else { Compression::None };
             let datagrams = datagrams(&encode(&long).unwrap(), how, chunk_bytes).unwrap();
-            prop_assert!(datagrams.len() <= MOST_CHUNKS);
             // Little of the room is given away.
-            prop_assert!(datagrams.len() > 100, "{} chunks", datagrams.len());
+            prop_assert!((64..=MOST_CHUNKS).contains(&datagrams.len()), "{} chunks", datagrams.len());
             let packed = joined(&datagrams, chunk_bytes);
             let mut text = Vec::new();
             match how {

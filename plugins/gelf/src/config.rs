@@ -160,9 +160,14 @@ impl Config {
         if servers.is_empty() {
             return Err(Error::missing_field("server: expected a URL such as udp://127.0.0.1:12201"));
         }
-        let twice = servers.iter().enumerate().find(|(n, server)| servers.iter().take(*n).any(|other| other == *server));
+        let twice = servers
+            .iter()
+            .enumerate()
+            .find(|(n, server)| servers.iter().take(*n).any(|other| other == *server));
         match twice {
-            Some((_, server)) => Err(Error::invalid_value(format_args!("servers: {server} stands there twice"))),
+            Some((_, server)) => {
+                Err(Error::invalid_value(format_args!("servers: {server} stands there twice")))
+            }
             None => Ok(servers),
         }
     }
@@ -246,12 +251,30 @@ mod tests {
     fn mistakes_are_named() {
         for (table, text) in [
             (json!({}), "Missing field: server: expected a URL such as udp://127.0.0.1:12201"),
-            (json!({ "servers": ["udp://a", "ftp://b"] }), "Invalid value: servers.1: expected udp://, tcp://, tls://, http:// or https://"),
-            (json!({ "servers": ["udp://a", "udp://a:12201"] }), "Invalid value: servers: udp://a:12201 stands there twice"),
-            (json!({ "server": "udp://a", "timeout": "0s" }), "Invalid value: timeout: expected a time such as 10s or 500ms"),
-            (json!({ "server": "udp://a", "timeout": "ten" }), "Invalid value: timeout: expected a time such as 10s or 500ms"),
-            (json!({ "server": "udp://a", "key": "a" }), "Missing field: certificate: a key needs its certificate"),
-            (json!({ "server": "udp://a", "certificate": "a" }), "Missing field: key: a certificate needs its key"),
+            (
+                json!({ "servers": ["udp://a", "ftp://b"] }),
+                "Invalid value: servers.1: expected udp://, tcp://, tls://, http:// or https://",
+            ),
+            (
+                json!({ "servers": ["udp://a", "udp://a:12201"] }),
+                "Invalid value: servers: udp://a:12201 stands there twice",
+            ),
+            (
+                json!({ "server": "udp://a", "timeout": "0s" }),
+                "Invalid value: timeout: expected a time such as 10s or 500ms",
+            ),
+            (
+                json!({ "server": "udp://a", "timeout": "ten" }),
+                "Invalid value: timeout: expected a time such as 10s or 500ms",
+            ),
+            (
+                json!({ "server": "udp://a", "key": "a" }),
+                "Missing field: certificate: a key needs its certificate",
+            ),
+            (
+                json!({ "server": "udp://a", "certificate": "a" }),
+                "Missing field: key: a certificate needs its key",
+            ),
         ] {
             assert_eq!(settings(table.clone()).unwrap_err().text(), text, "{table}");
         }

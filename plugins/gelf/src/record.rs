@@ -173,7 +173,8 @@ pub(crate) fn shortened(message: &[u8], bytes: usize) -> Option<Bytes> {
 pub(crate) fn full_message_bytes(message: &[u8]) -> usize {
     let read = || {
         let text = std::str::from_utf8(message).ok()?.to_owned();
-        let full: String = RawObject::parse(&RawJson::from_text(text).ok()?).ok()?.get("full_message")?.parse().ok()?;
+        let full: String =
+            RawObject::parse(&RawJson::from_text(text).ok()?).ok()?.get("full_message")?.parse().ok()?;
         Some(full.len())
     };
     read().unwrap_or_default()
@@ -242,7 +243,8 @@ pub(crate) mod tests {
 
     #[test]
     fn numbers_keep_their_text_as_far_as_graylog_takes_them() {
-        for number in ["0", "-0", "7", "-7", "1.50", "1e3", "9223372036854775807", "0.1234567890123456789012"] {
+        for number in ["0", "-0", "7", "-7", "1.50", "1e3", "9223372036854775807", "0.1234567890123456789012"]
+        {
             let text = text(&record(&format!(r#"{{"n":{number}}}"#)));
             assert!(text.contains(&format!(r#""_n":{number}}}"#)), "{text}");
         }

@@ -72,9 +72,11 @@ impl Server {
         if credentials.is_some() && !scheme.is_http() {
             return Err("a user and password work with http:// and https:// only");
         }
-        let (host, port) = address_of(address, scheme.port()).ok_or("expected HOST or HOST:PORT behind the scheme")?;
-        let authorization =
-            credentials.map(|text| percent_decoded(text).ok_or("the user or password is wrongly encoded")).transpose()?;
+        let (host, port) =
+            address_of(address, scheme.port()).ok_or("expected HOST or HOST:PORT behind the scheme")?;
+        let authorization = credentials
+            .map(|text| percent_decoded(text).ok_or("the user or password is wrongly encoded"))
+            .transpose()?;
         Ok(Self {
             scheme,
             host,
@@ -110,7 +112,11 @@ fn scheme(name: &str) -> Option<Scheme> {
 fn path_of(scheme: Scheme, path: &str) -> Result<String, &'static str> {
     let path = path.split_once('#').map_or(path, |(path, _)| path);
     if !scheme.is_http() {
-        return if path.is_empty() || path == "/" { Ok(String::new()) } else { Err("only http:// and https:// have a path") };
+        return if path.is_empty() || path == "/" {
+            Ok(String::new())
+        } else {
+            Err("only http:// and https:// have a path")
+        };
     }
     if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("expected a path of printable ASCII");
@@ -189,8 +195,22 @@ mod tests {
     #[test]
     fn what_is_no_server_is_refused() {
         for url in [
-            "", "a:1", "ws://a", "udp://", "udp://:1", "udp://a:0", "udp://a:65536", "udp://a:x", "udp://a b", "udp://[x]",
-            "udp://[::1", "udp://::1", "udp://u:p@a", "tcp://a/path", "http://u%zz@a", "http://a/b c",
+            "",
+            "a:1",
+            "ws://a",
+            "udp://",
+            "udp://:1",
+            "udp://a:0",
+            "udp://a:65536",
+            "udp://a:x",
+            "udp://a b",
+            "udp://[x]",
+            "udp://[::1",
+            "udp://::1",
+            "udp://u:p@a",
+            "tcp://a/path",
+            "http://u%zz@a",
+            "http://a/b c",
         ] {
             assert!(Server::parse(url).is_err(), "{url}");
         }
