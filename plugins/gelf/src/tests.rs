@@ -65,7 +65,7 @@ async fn a_full_queue_refuses_for_all_or_drops_the_oldest() {
     for (overflow, accepted, reason) in [("refuse", false, "refused"), ("drop_oldest", true, "oldest")] {
         let config = json!({ "servers": ["tcp://127.0.0.1:1", "tcp://127.0.0.1:2"], "queue_bytes": 1024, "overflow": overflow });
         let harness = Harness::with_config(Gelf, &config).unwrap();
-        for _ in 0..4 {
+        for _ in 0..5 {
             harness.log(&record("{}")).unwrap();
         }
         let last = harness.log(&record("{}"));
