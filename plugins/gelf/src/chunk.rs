@@ -53,7 +53,7 @@ fn cut(record: &Bytes, how: Compression, chunk_bytes: usize) -> Option<Bytes> {
         (packed.len() <= most).then_some(packed)
     };
     let mut best = packed(0)?;
-    let (mut fits, mut too_long) = (0, record::full_message_bytes(record));
+    let (mut fits, mut too_long) = (0_usize, record::full_message_bytes(record));
     for _ in 0..TRIES {
         let length = fits.midpoint(too_long);
         match packed(length) {
