@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::receiver::{ACCEPTED, Receiver};
 use super::tls::{Authority, Clients};
-use super::{log_all, numbers, start};
+use super::{log_all, start};
 use crate::support::{Metrics, pause};
 
 const RECORDS: usize = 100_000;
@@ -37,13 +37,13 @@ async fn a_hundred_thousand_records() {
     for (receiver, ordered) in [(tcp, true), (tls, true), (http, false)] {
         // Sent may be read a moment later.
         crate::support::eventually("the last records", || receiver.count() >= RECORDS).await;
-        let mut found = numbers(&receiver.records());
+        let mut found = receiver.numbers();
         if !ordered {
             found.sort_unstable();
         }
         assert!(found.iter().copied().eq(0..RECORDS as u64), "{} at {}", found.len(), receiver.address);
     }
-    let found = numbers(&udp.records());
+    let found = udp.numbers();
     let different: HashSet<u64> = found.iter().copied().collect();
     assert_eq!(different.len(), found.len(), "a datagram came twice");
     assert!(found.len() > RECORDS / 100, "only {} came by UDP", found.len());

@@ -21,7 +21,6 @@ pub type Arrived = Arc<Mutex<Vec<Vec<u8>>>>;
 pub struct Receiver {
     pub address: SocketAddr,
     arrived: Arrived,
-    connections: Arc<AtomicUsize>,
     tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
@@ -64,11 +63,10 @@ impl Receiver {
 
     fn stream(listener: TcpListener, acceptor: Option<TlsAcceptor>) -> Self {
         let receiver = Self::at(listener.local_addr().unwrap());
-        let (arrived, connections) = (Arc::clone(&receiver.arrived), Arc::clone(&receiver.connections));
+        let arrived = Arc::clone(&receiver.arrived);
         let tasks = Arc::clone(&receiver.tasks);
         receiver.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                connections.fetch_add(1, Ordering::Relaxed);
                 let (arrived, acceptor) = (Arc::clone(&arrived), acceptor.clone());
                 let task = tokio::spawn(async move {
                     match acceptor {
@@ -93,24 +91,23 @@ impl Receiver {
     pub async fn http_at(address: SocketAddr, acceptor: Option<TlsAcceptor>, answer: Answer) -> Self {
         let listener = listener(address).await;
         let receiver = Self::at(listener.local_addr().unwrap());
-        let (arrived, connections) = (Arc::clone(&receiver.arrived), Arc::clone(&receiver.connections));
+        let arrived = Arc::clone(&receiver.arrived);
         let tasks = Arc::clone(&receiver.tasks);
         let count = Arc::new(AtomicUsize::new(0));
         receiver.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                connections.fetch_add(1, Ordering::Relaxed);
                 let (arrived, answer, count) =
                     (Arc::clone(&arrived), Arc::clone(&answer), Arc::clone(&count));
                 let acceptor = acceptor.clone();
                 let task = tokio::spawn(async move {
                     match acceptor {
-                        None => serve_http(stream, &arrived, &answer, &count).await,
+                        None => serve_http(stream, &arrived, &answer, &count).await.unwrap_or_default(),
                         Some(acceptor) => {
                             if let Ok(stream) = acceptor.accept(stream).await {
-                                serve_http(stream, &arrived, &answer, &count).await;
+                                serve_http(stream, &arrived, &answer, &count).await.unwrap_or_default();
                             }
                         }
-                    };
+                    }
                 });
                 tasks.lock().unwrap().push(task);
             }
@@ -147,7 +144,7 @@ impl Receiver {
     }
 
     fn at(address: SocketAddr) -> Self {
-        Self { address, arrived: Arrived::default(), connections: Arc::default(), tasks: Arc::default() }
+        Self { address, arrived: Arrived::default(), tasks: Arc::default() }
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -158,10 +155,6 @@ impl Receiver {
         format!("{scheme}://{}", self.address)
     }
 
-    pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
-    }
-
     pub fn count(&self) -> usize {
         self.arrived.lock().unwrap().len()
     }
@@ -170,6 +163,23 @@ impl Receiver {
     pub fn records(&self) -> Vec<Value> {
         let arrived = self.arrived.lock().unwrap();
         joined(&arrived).iter().map(|text| decoded(text)).collect()
+    }
+
+    /// The numbers of what arrived so far; each must be a message.
+    pub fn numbers(&self) -> Vec<u64> {
+        #[derive(serde::Deserialize)]
+        struct Numbered {
+            version: String,
+            #[serde(rename = "_n")]
+            n: u64,
+        }
+        let arrived = self.arrived.lock().unwrap();
+        let number = |text: &Vec<u8>| {
+            let record: Numbered = serde_json::from_slice(text).unwrap();
+            assert_eq!(record.version, "1.1");
+            record.n
+        };
+        arrived.iter().map(number).collect()
     }
 
     /// What arrived so far, as it came.

@@ -78,11 +78,10 @@ async fn http_compressed_where_it_is_asked_for() {
 async fn values_that_gelf_does_not_know_are_their_text() {
     let receiver = Receiver::tcp().await;
     let (_broker, mut ann) = start(&format!("server = \"{}\"", receiver.url("tcp"))).await;
-    ann.send_text(
-        r#"{"class":"core","subclass":"session","cmd":"log","tid":"x","data":{"source":"s","message":"zero \u0000","meta":
-            {"yes":true,"nothing":null,"list":[1,"a"],"object":{"k":1.50},"big":1e400,"exact":1.50,"long":12345678901234567890123}}}"#,
-    )
-    .await;
+    let meta = r#"{"yes":true,"nothing":null,"list":[1,"a"],"object":{"k":1.50},"big":1e400,"exact":1.50,"long":12345678901234567890123}"#;
+    let data = format!(r#"{{"source":"s","message":"zero \u0000","meta":{meta}}}"#);
+    ann.send_text(&format!(r#"{{"class":"core","subclass":"session","cmd":"log","tid":"x","data":{data}}}"#))
+        .await;
     assert_eq!(ann.response("x").await["result"], "ok");
     let record = receiver.until(1).await.remove(0);
     let expected = [

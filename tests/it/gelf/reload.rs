@@ -38,7 +38,7 @@ async fn wrong_tables_are_mistakes_of_the_configuration() {
         let file = directory.path().join("jackfield.toml");
         let text_of_file = with_admin(&format!("plugins = [\"gelf\"]\n[service.main.plugin.gelf]\n{table}"));
         std::fs::write(&file, text_of_file).unwrap();
-        let output = jackfield(&["check", "--config", file.to_str().unwrap()]).await.exits(2);
+        let output = jackfield(directory.path(), &["check", "--config", "jackfield.toml"]).await.exits(2);
         assert!(output.stderr.contains(text), "{table}: {}", output.stderr);
         assert!(!output.stderr.contains("Invalid value: server: tcp://u"), "{}", output.stderr);
     }

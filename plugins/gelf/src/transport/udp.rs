@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -17,6 +18,12 @@ use crate::{
 
 /// Linux's number for a datagram that is longer than the way to the server takes.
 const MESSAGE_TOO_LONG: i32 = 90;
+
+/// So many chunks of a record are sent at once: one chunk that a server's buffer does not take costs the whole record.
+const AT_ONCE: usize = 16;
+
+/// Then the server gets so long for taking them.
+const PAUSE: Duration = Duration::from_millis(1);
 
 pub(crate) struct UdpConnection {
     socket: UdpSocket,
@@ -72,7 +79,10 @@ impl UdpConnection {
     }
 
     async fn send_all(&self, datagrams: &[Bytes]) -> io::Result<Outcome> {
-        for datagram in datagrams {
+        for (number, datagram) in datagrams.iter().enumerate() {
+            if number > 0 && number % AT_ONCE == 0 {
+                tokio::time::sleep(PAUSE).await;
+            }
             match self.socket.send(datagram).await {
                 Ok(_) => {}
                 Err(error) if error.raw_os_error() == Some(MESSAGE_TOO_LONG) => return Ok(Outcome::TooLarge),
