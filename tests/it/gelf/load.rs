@@ -24,7 +24,7 @@ async fn a_hundred_thousand_records() {
     let (broker, mut ann) = start(&table).await;
     log_all(&mut ann, 0..RECORDS).await;
     let sent = "jackfield_plugin_gelf_sent_total";
-    let all = tokio::time::timeout(Duration::from_secs(60), async {
+    let all = tokio::time::timeout(Duration::from_secs(120), async {
         loop {
             let metrics = Metrics::of(&broker).await;
             if servers.iter().all(|server| metrics.labelled(sent, "server", server) > RECORDS as f64 - 0.5) {
