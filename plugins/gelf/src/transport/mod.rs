@@ -92,7 +92,8 @@ impl Connection {
                 }
             })
         };
-        within(settings.timeout, "connecting", connect).await
+        // Boxed: a TLS handshake is large, and rare.
+        within(settings.timeout, "connecting", Box::pin(connect)).await
     }
 
     /// Whether what was sent may be lost with the connection, so that it makes sense to send it again.
