@@ -22,6 +22,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// What is left of that for the tasks to end in, a tenth at most.
 const MARGIN: Duration = Duration::from_millis(100);
 
+/// Who logs at the very moment of a reload still finds the former queue, and is not to be refused.
+const LATE: Duration = Duration::from_millis(50);
+
 /// Sends what is logged.
 pub(crate) struct Sending {
     pub(crate) outlets: Arc<[Arc<Outlet>]>,
@@ -37,7 +40,10 @@ impl Service for Sending {
             tasks.spawn(send(Arc::clone(outlet), Arc::clone(&self.settings), give_up.clone()));
         }
         let broken = stop.or(tasks.join_next()).await;
-        // Before anything else: what can no longer be sent is to be refused.
+        if broken.is_none() {
+            tokio::time::sleep(LATE.min(time_left(&stop) / 10)).await;
+        }
+        // From here on what can no longer be sent is refused.
         self.outlets.iter().for_each(|outlet| outlet.queue.close());
         if broken.is_none() {
             drain(&mut tasks, &give_up, &stop).await;
@@ -55,7 +61,7 @@ impl Service for Sending {
 
 /// Waits until all is sent, as long as there is time for it.
 async fn drain(tasks: &mut JoinSet<()>, give_up: &Shutdown, stop: &Shutdown) {
-    let time = stop.deadline().map_or(DRAIN, |deadline| deadline.saturating_duration_since(Instant::now()));
+    let time = time_left(stop);
     let margin = MARGIN.min(time / 10);
     let all = async { while tasks.join_next().await.is_some() {} };
     if timeout(time.saturating_sub(margin), all).await.is_ok() {
@@ -65,6 +71,10 @@ async fn drain(tasks: &mut JoinSet<()>, give_up: &Shutdown, stop: &Shutdown) {
     let all = async { while tasks.join_next().await.is_some() {} };
     // Those that do not notice are ended by whoever called this.
     timeout(margin / 2, all).await.ok();
+}
+
+fn time_left(stop: &Shutdown) -> Duration {
+    stop.deadline().map_or(DRAIN, |deadline| deadline.saturating_duration_since(Instant::now()))
 }
 
 fn give_up_on(outlet: &Outlet) {
