@@ -63,7 +63,7 @@
 //! - [`Plugin`], [`Manifest`], [`Registrar`]: the plugin itself.
 //! - [`Command`], [`Handler`], [`Context`]: serving requests.
 //! - [`Authenticator`], [`Authorizer`]: who may log in, and do what.
-//! - [`EventFilter`], [`SessionObserver`], [`LogSink`], [`Service`]: the other extension points.
+//! - [`EventFilter`], [`SessionObserver`], [`LogSink`], [`BrokerLogSink`], [`Service`]: the other extension points.
 //! - [`Host`]: what a plugin may ask of the broker, [`Store`] and [`VirtualSession`] among it.
 //! - [`RawJson`]: data that is passed on as it was written.
 //! - `testing`, with the feature of that name: a harness that runs a plugin without a broker.
