@@ -56,10 +56,10 @@ impl World {
             metrics: Arc::clone(&metrics),
             draining: Arc::default(),
         };
-        let sessions = Sessions::new(service, 0, shared);
-        sessions.authenticators.replace(vec![Arc::new(Everyone)]);
         let policy = Policy::new(&ServiceConfig::default()).unwrap();
         let router = Router::new(Authorizers::new(policy), metrics);
+        let sessions = Sessions::new(service, 0, shared, Arc::clone(&router.registry));
+        sessions.authenticators.replace(vec![Arc::new(Everyone)]);
         Self { sessions: Arc::new(sessions), router: Arc::new(router), last_link: AtomicU64::new(0) }
     }
 
