@@ -23,3 +23,4 @@ mod services;
 mod sessions;
 mod slow_consumer;
 mod timers;
+mod workers;
