@@ -156,18 +156,21 @@ async fn with_retry_another_worker_gets_them() {
 async fn a_request_is_retried_three_times() {
     on_both(async |transport| {
         let broker = Broker::start(options()).await;
-        let mut crew = crew(&broker, transport, 5, json!({"class": "work", "retry": true})).await;
-        let mut ann = broker.login(transport, "ann").await;
-        let tid = ann.start("work/core/do", json!({})).await;
-        for mut victim in crew.drain(..4) {
-            victim.next_request().await;
-            drop(victim);
+        let mut dying = JoinSet::new();
+        for mut worker in crew(&broker, transport, 6, json!({"class": "work", "retry": true})).await {
+            dying.spawn(async move { worker.next_request().await["data"].take() });
         }
-        assert_eq!(error_of(&ann.response(tid).await).0, code::PLUGIN_UNAVAILABLE);
-        let tid = ann.start("work/core/do", json!({})).await;
-        let request = crew[0].next_request().await;
-        crew[0].answer(&request, json!({})).await;
-        assert_eq!(ann.response(tid).await["result"], "ok");
+        let mut ann = broker.login(transport, "ann").await;
+        let error = ann.err("work/core/do", json!({"evil": true})).await;
+        assert_eq!(error, (code::PLUGIN_UNAVAILABLE, "Plugin unavailable: work/*/*".into()));
+        for _ in 0..4 {
+            assert_eq!(dying.join_next().await.unwrap().unwrap(), json!({"evil": true}));
+        }
+        let alive = |list: &Value| {
+            list.as_array().unwrap().iter().filter(|plugin| plugin["kind"] == "session").count() == 2
+        };
+        ann.until_ok("core/plugin/list", json!({}), alive).await;
+        dying.abort_all();
     })
     .await;
 }
