@@ -191,7 +191,7 @@ async fn without_a_verdict_the_login_is_rejected() {
 #[tokio::test]
 async fn a_deadline_ends_the_wait_and_nobody_else_waits() {
     on_both(async |transport| {
-        let (broker, mut judge) = judge(transport, Options::default(), json!({"deadline": 0.3})).await;
+        let (broker, mut judge) = judge(transport, Options::default(), json!({"deadline": 1.5})).await;
         let mut client = broker.connect(transport).await;
         let begun = Instant::now();
         let tid = client.start("core/user/login", json!({"user": "ann"})).await;
@@ -200,10 +200,10 @@ async fn a_deadline_ends_the_wait_and_nobody_else_waits() {
         judge.ack(&question).await;
         let mut admin = broker.admin(transport).await;
         admin.ok("core/user/list", json!({})).await;
-        assert!(begun.elapsed() < Duration::from_millis(290), "the administrator waited");
+        assert!(begun.elapsed() < Duration::from_millis(1500), "the administrator waited");
         let unavailable = format!("Plugin unavailable: session:{}", judge.session_id());
         assert_error(&client.response(tid).await, (code::PLUGIN_UNAVAILABLE, &unavailable));
-        assert!(begun.elapsed() >= Duration::from_millis(300));
+        assert!(begun.elapsed() >= Duration::from_millis(1500));
         // Too late.
         judge.answer(&question, json!({"verdict": "accept"})).await;
         judge.ok("core/core/ping", json!({})).await;
