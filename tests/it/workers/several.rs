@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::{options, worker};
@@ -13,6 +12,9 @@ use crate::support::{
 
 const CONNECTIONS: usize = 50;
 const REQUESTS: usize = 100;
+/// How many requests the worker that dies has answered, and how many it takes along.
+const ANSWERED: usize = 300;
+const TAKEN_ALONG: usize = 20;
 
 /// `count` workers for class `work`.
 async fn crew(broker: &Broker, transport: Transport, count: usize, registration: Value) -> Vec<Client> {
@@ -193,21 +195,20 @@ async fn a_silent_worker_is_not_retried() {
     .await;
 }
 
-/// A worker that answers everything but what it was given last when it is told to die.
-fn work(mut worker: Client, mut die: mpsc::Receiver<()>) -> JoinHandle<usize> {
+/// A worker that answers everything; or so many requests, then takes some more and dies with them.
+fn work(mut worker: Client, answers: usize) -> JoinHandle<()> {
     tokio::spawn(async move {
-        let mut answered = 0;
-        loop {
-            let request = tokio::select! {
-                biased;
-                _ = die.recv() => return answered,
-                request = worker.recv() => request,
-            };
+        let mut taken = 0;
+        while taken < answers.saturating_add(TAKEN_ALONG) {
+            let Some(text) = worker.recv_or_end().await else { return };
+            let request: Value = serde_json::from_str(&text).unwrap();
             if request["class"] != "work" {
                 continue;
             }
-            worker.answer(&request, request["data"].clone()).await;
-            answered += 1;
+            if taken < answers {
+                worker.answer(&request, request["data"].clone()).await;
+            }
+            taken += 1;
         }
     })
 }
@@ -254,22 +255,14 @@ async fn call_all(url: String) -> BTreeMap<i64, usize> {
 async fn lose_one(transport: Transport, retry: bool) -> BTreeMap<i64, usize> {
     let broker = Broker::start(options().set("limits.requests_per_second=0")).await;
     let registration = json!({"class": "work", "retry": retry, "inflight": 65536});
-    let mut living = Vec::new();
     let crew = crew(&broker, transport, 3, registration).await;
-    let mut deaths = Vec::new();
-    for worker in crew {
-        let (kill, die) = mpsc::channel(1);
-        living.push(work(worker, die));
-        deaths.push(kill);
-    }
+    let lives = [ANSWERED, usize::MAX, usize::MAX];
+    let mut crew: Vec<_> =
+        crew.into_iter().zip(lives).map(|(worker, answers)| work(worker, answers)).collect();
     let mut callers = JoinSet::new();
     for _ in 0..CONNECTIONS {
         callers.spawn(call_all(broker.url(transport)));
     }
-    let victim = living.remove(0);
-    let killer = deaths.remove(0);
-    crate::support::pause(100).await;
-    killer.send(()).await.unwrap();
     let mut counts = BTreeMap::new();
     within("all answers", async {
         while let Some(of_one) = callers.join_next().await {
@@ -279,8 +272,8 @@ async fn lose_one(transport: Transport, retry: bool) -> BTreeMap<i64, usize> {
         }
     })
     .await;
-    assert!(victim.await.unwrap() > 0, "the victim had no work");
-    living.iter().for_each(JoinHandle::abort);
+    within("the victim's end", crew.remove(0)).await.unwrap();
+    crew.iter().for_each(JoinHandle::abort);
     counts
 }
 
@@ -298,6 +291,9 @@ async fn only_a_lost_workers_own_requests_fail() {
         assert_eq!(counts.values().sum::<usize>(), CONNECTIONS * REQUESTS);
         let expected = [0, code::PLUGIN_UNAVAILABLE];
         assert!(counts.keys().all(|code| expected.contains(code)), "{counts:?}");
-        assert!(counts.get(&code::PLUGIN_UNAVAILABLE).is_some_and(|failed| *failed > 0), "{counts:?}");
+        assert!(
+            counts.get(&code::PLUGIN_UNAVAILABLE).is_some_and(|failed| *failed >= TAKEN_ALONG),
+            "{counts:?}"
+        );
     }
 }
