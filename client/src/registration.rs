@@ -69,7 +69,7 @@ pub struct Registration {
     data_schema: Option<Value>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     retry: bool,
-    pub(crate) inflight: Option<usize>,
+    inflight: Option<usize>,
 }
 
 impl Registration {
@@ -122,5 +122,10 @@ impl Registration {
     pub fn inflight(mut self, requests: usize) -> Self {
         self.inflight = Some(requests);
         self
+    }
+
+    /// The same, with `requests` where it does not say how many.
+    pub(crate) fn with_default_inflight(&self, requests: usize) -> Self {
+        Self { inflight: self.inflight.or(Some(requests)), ..self.clone() }
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::{Session, Shared};
 use crate::{
-    AnswerError, DisconnectReason, Error, RefusedSubscription, Registration, SessionId, Subscription,
+    AnswerError, DisconnectReason, Error, RefusedSubscription, SessionId, Subscription,
     message::Command,
     pending::{Answer, Effect, Outgoing},
 };
@@ -24,9 +24,8 @@ pub(super) async fn set_up(
         let session = logged_in(answer)?;
         *shared.session.lock() = Some(session);
     }
-    let registering = shared.options.registrations.iter().map(|registration| async {
-        let inflight = registration.inflight.unwrap_or(shared.options.max_handlers);
-        let registration = Registration { inflight: Some(inflight), ..registration.clone() };
+    let registering = shared.options.registrations.iter().map(async |registration| {
+        let registration = registration.with_default_inflight(shared.options.max_handlers);
         let answer = exchange(&shared, &queue, Command::core("registry", "register"), &registration).await;
         let failed = |error| DisconnectReason::SetupFailed(format!("{registration:?} was refused: {error}"));
         answer.and_then(|answer| answer.outcome).map(drop).map_err(failed)

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use jackfield_client::{AnswerError, Client, DisconnectReason, Error, Registration, Reply, ServerRequest};
+use jackfield_client::{
+    AnswerError, Client, ConnectionState, DisconnectReason, Error, Registration, Reply, ServerRequest,
+};
 use serde_json::{Value, json};
 
-use crate::support::{Kind, Server, on_both};
+use crate::support::{Kind, Peer, Server, on_both};
 
 on_both!(
     pings_are_answered,
@@ -121,28 +123,29 @@ async fn what_is_served_is_registered_on_every_connection(kind: Kind) {
         .register(whole)
         .register(Registration::of("e").inflight(3))
         .on_request(serve);
-    let script = async {
-        let mut last = None;
-        for session in ["s1", "s2"] {
-            let (mut peer, _) = server.accept_login(session).await;
-            let first = peer.recv().await;
-            assert_eq!((&first["subclass"], &first["cmd"]), (&json!("registry"), &json!("register")));
-            let data = json!({"class": "a", "subclass": "b", "cmd": "c", "description": "d", "data_schema": {},
-                "retry": true, "inflight": 7});
-            assert_eq!(first["data"], data);
-            let second = peer.recv().await;
-            assert_eq!(second["data"], json!({"class": "e", "inflight": 3}));
-            // What is registered may be asked for before the rest is.
-            peer.request("e", "nothing", json!({}), json!(1)).await;
-            assert_eq!(peer.recv().await, json!({"result": "ok", "tid": 1}));
-            peer.answer(&first, json!({})).await;
-            peer.answer(&second, json!({})).await;
-            last = Some(peer);
-        }
-        last
-    };
-    let (client, _peer) = tokio::join!(Client::connect(options), script);
+    let (client, peer) = tokio::join!(Client::connect(options), accept_registrations(&server, "s1"));
+    let mut client_states = client.as_ref().unwrap().states();
+    drop(peer);
+    let _peer = accept_registrations(&server, "s2").await;
+    while !matches!(client_states.next().await, Some(ConnectionState::Connected { .. })) {}
     drop(client.unwrap());
+}
+
+async fn accept_registrations(server: &Server, session: &str) -> Peer {
+    let (mut peer, _) = server.accept_login(session).await;
+    let first = peer.recv().await;
+    assert_eq!((&first["subclass"], &first["cmd"]), (&json!("registry"), &json!("register")));
+    let data = json!({"class": "a", "subclass": "b", "cmd": "c", "description": "d", "data_schema": {},
+        "retry": true, "inflight": 7});
+    assert_eq!(first["data"], data);
+    let second = peer.recv().await;
+    assert_eq!(second["data"], json!({"class": "e", "inflight": 3}));
+    // What is registered may be asked for before the rest is.
+    peer.request("e", "nothing", json!({}), json!(1)).await;
+    assert_eq!(peer.recv().await, json!({"result": "ok", "tid": 1}));
+    peer.answer(&first, json!({})).await;
+    peer.answer(&second, json!({})).await;
+    peer
 }
 
 async fn a_refused_registration_fails_the_connection(kind: Kind) {
