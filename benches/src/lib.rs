@@ -26,7 +26,8 @@ use jackfield::{
     telemetry::Metrics,
 };
 use jackfield_plugin_api::{
-    Accepted, Authenticator, Caller, Command, Event, Login, RawJson, Subscription, Topic, UserId, Verdict,
+    Accepted, Authenticator, Caller, Command, Event, Host, Login, RawJson, Subscription, Topic, UserId,
+    Verdict,
 };
 
 /// How many events are published before the queues are emptied. A writer takes as many at once.
@@ -46,6 +47,7 @@ impl World {
     pub fn new() -> Self {
         let mut config = Config::default();
         config.limits.subscriptions_per_session = usize::MAX;
+        config.limits.registrations_per_session = usize::MAX;
         let metrics = Arc::new(Metrics::new());
         let settings = Arc::new(ArcSwap::from_pointee(config));
         let service: Arc<str> = "main".into();
@@ -63,8 +65,8 @@ impl World {
         Self { sessions: Arc::new(sessions), router: Arc::new(router), last_link: AtomicU64::new(0) }
     }
 
-    /// Puts these commands, and no others, in the registry.
-    pub fn register(&self, commands: impl IntoIterator<Item = Command>) {
+    /// The broker, as a plugin sees it.
+    pub fn host(&self) -> Arc<dyn Host> {
         let facilities = Facilities {
             sessions: Arc::clone(&self.sessions),
             router: Arc::clone(&self.router),
@@ -73,8 +75,12 @@ impl World {
             stores: Arc::new(Stores::new(None)),
             connect: OnceLock::new(),
         };
-        let host = Arc::new(PluginHost::new("bench", Arc::new(facilities)));
-        let provider = Arc::new(Provider { name: "bench".into(), host });
+        Arc::new(PluginHost::new("bench", Arc::new(facilities)))
+    }
+
+    /// Puts these commands, and no others, in the registry.
+    pub fn register(&self, commands: impl IntoIterator<Item = Command>) {
+        let provider = Arc::new(Provider { name: "bench".into(), host: self.host() });
         let entries = commands.into_iter().map(|command| Entry::new(command, Arc::clone(&provider)).unwrap());
         self.router.registry.replace(Snapshot::build(entries));
     }
