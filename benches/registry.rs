@@ -1,10 +1,8 @@
 //! What it costs a session to register a command, by the number that are registered already.
 
-use std::hint::black_box;
-
 use criterion::{BenchmarkId, Criterion};
 use jackfield_benches::World;
-use jackfield_plugin_api::{CommandKey, Registration};
+use jackfield_plugin_api::CommandKey;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -20,7 +18,7 @@ fn main() {
         for number in 0..count {
             let class = if number % 2 == 0 { "one".to_owned() } else { format!("class-{}", number / 50) };
             let key = CommandKey::new(&class, "core", &format!("cmd-{number}"));
-            world.sessions.workers.register(&session, Registration::new(key), host.clone()).unwrap();
+            world.serve(&session, &key, &host);
         }
         let other = world.log_in("other");
         for (title, key) in [
@@ -29,8 +27,7 @@ fn main() {
         ] {
             group.bench_function(BenchmarkId::new(title, count), |bencher| {
                 bencher.iter(|| {
-                    let registration = Registration::new(key.clone());
-                    black_box(world.sessions.workers.register(&other, registration, host.clone())).unwrap();
+                    world.serve(&other, &key, &host);
                     world.sessions.workers.unregister(&other, &key);
                 });
             });
@@ -41,8 +38,7 @@ fn main() {
                     let leaving = world.log_in("leaving");
                     for number in 0..100 {
                         let key = CommandKey::new("leaving", "core", &format!("cmd-{number}"));
-                        let registration = Registration::new(key);
-                        world.sessions.workers.register(&leaving, registration, host.clone()).unwrap();
+                        world.serve(&leaving, &key, &host);
                     }
                     leaving
                 },

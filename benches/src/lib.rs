@@ -26,8 +26,8 @@ use jackfield::{
     telemetry::Metrics,
 };
 use jackfield_plugin_api::{
-    Accepted, Authenticator, Caller, Command, Event, Host, Login, RawJson, Subscription, Topic, UserId,
-    Verdict,
+    Accepted, Authenticator, Caller, Command, CommandKey, Event, Host, Login, RawJson, Registration,
+    Subscription, Topic, UserId, Verdict,
 };
 
 /// How many events are published before the queues are emptied. A writer takes as many at once.
@@ -92,6 +92,12 @@ impl World {
         let login = Login { user: UserId::new(user).ok(), ..Login::default() };
         self.sessions.login(&link, login).now_or_never().unwrap().unwrap();
         link.session().unwrap()
+    }
+
+    /// Has a session serve a command.
+    pub fn serve(&self, session: &Arc<Session>, key: &CommandKey, host: &Arc<dyn Host>) {
+        let registration = Registration::new(key.clone());
+        self.sessions.workers.register(session, registration, Arc::clone(host)).unwrap();
     }
 
     /// Subscribes a session.

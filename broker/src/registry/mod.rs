@@ -99,7 +99,8 @@ impl Registry {
     pub fn replace(&self, plugins: Snapshot) {
         let of_sessions = self.of_sessions.lock();
         let added = of_sessions.values().map(|entry| Change { before: None, after: Some(Arc::clone(entry)) });
-        self.snapshot.store(Arc::new(plugins.changed(added)));
+        let table = if of_sessions.is_empty() { plugins } else { plugins.changed(added) };
+        self.snapshot.store(Arc::new(table));
     }
 
     /// Sets what sessions provide under these triples, `None` for nothing any more. The table is built once for all.

@@ -230,7 +230,9 @@ impl Workers {
             entries.push((key, entry));
             self.asker.metrics.worker_registrations.decrement(1.0);
         }
-        self.registry.set_of_sessions(entries);
+        if !entries.is_empty() {
+            self.registry.set_of_sessions(entries);
+        }
     }
 
     /// What `core plugin list` tells of them.
