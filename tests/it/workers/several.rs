@@ -81,6 +81,53 @@ async fn a_worker_at_its_limit_is_passed_over() {
     .await;
 }
 
+/// What the last that came said of the triple holds, as long as it is there.
+#[tokio::test]
+async fn the_last_registration_describes_the_command() {
+    on_both(async |transport| {
+        let broker = Broker::start(options()).await;
+        let schema = json!({"type": "object", "required": ["x"], "properties": {"x": {"type": "integer"}}});
+        let registration = json!({"class": "work", "description": "Old."});
+        let mut old = worker(&broker, transport, "worker-1", registration).await;
+        let registration = json!({"class": "work", "description": "New.", "data_schema": schema});
+        let new = worker(&broker, transport, "worker-2", registration).await;
+        let mut ann = broker.login(transport, "ann").await;
+        let described = json!({"class": "work", "subclass": "*", "cmd": "*"});
+        let info = ann.ok("core/registry/describe", described.clone()).await;
+        let plugin = format!("session:{}", new.session_id());
+        assert_eq!((&info["description"], &info["plugin"]), (&json!("New."), &json!(plugin)));
+        assert_eq!(ann.err("work/core/do", json!({})).await.0, code::MISSING_FIELD);
+        ann.ok("core/session/stop", json!({"session_id": new.session_id()})).await;
+        let info = ann.ok("core/registry/describe", described).await;
+        let plugin = format!("session:{}", old.session_id());
+        assert_eq!((&info["description"], &info["plugin"]), (&json!("Old."), &json!(plugin)));
+        ann.start("work/core/do", json!({})).await;
+        old.next_request().await;
+    })
+    .await;
+}
+
+/// A session of the same id is another session.
+#[tokio::test]
+async fn an_id_that_is_taken_again_brings_no_registration_with_it() {
+    on_both(async |transport| {
+        let broker = Broker::start(options()).await;
+        let mut ann = broker.login(transport, "ann").await;
+        for _ in 0..10 {
+            let mut worker = broker.connect(transport).await;
+            let login = json!({"user": "worker", "session_id": "w"});
+            while worker.request("core/user/login", login.clone()).await["result"] != "ok" {
+                worker = broker.connect(transport).await;
+            }
+            assert_eq!(ann.err("work/core/do", json!({})).await.0, code::UNKNOWN_COMMAND);
+            worker.ok("core/registry/register", json!({"class": "work"})).await;
+            ann.start("work/core/do", json!({})).await;
+            worker.next_request().await;
+        }
+    })
+    .await;
+}
+
 /// Large requests count by their bytes, and make nobody a slow consumer.
 #[tokio::test]
 async fn a_worker_is_not_buried_under_bytes() {
