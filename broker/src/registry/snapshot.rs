@@ -104,13 +104,13 @@ impl Snapshot {
 
     /// Sets the chains of `keys`, where `own` tells who has registered what otherwise than the table does.
     fn put(&mut self, keys: impl IntoIterator<Item = Arc<CommandKey>>, own: &Own) {
-        let of = |table: &Self, key: &CommandKey| match own.get(key) {
+        let of = |table: &Self, key: KeyRef<'_>| match own.get(&key) {
             Some(entries) => entries.clone(),
-            None => table.own(key).to_vec(),
+            None => table.chains.get(&key).map(|chain| chain.own().to_vec()).unwrap_or_default(),
         };
         let mut chains = Vec::new();
         for key in keys {
-            let exact = of(self, &key);
+            let exact = of(self, KeyRef::from(&*key));
             let chain = (!exact.is_empty()).then(|| chain(&key, exact, |wider| of(self, wider)));
             chains.push((key, chain));
         }
@@ -139,24 +139,30 @@ fn keys(entry: &Entry) -> impl Iterator<Item = Arc<CommandKey>> {
 fn chain(
     key: &CommandKey,
     mut entries: Vec<Arc<Entry>>,
-    registered: impl Fn(&CommandKey) -> Vec<Arc<Entry>>,
+    registered: impl Fn(KeyRef<'_>) -> Vec<Arc<Entry>>,
 ) -> Chain {
     let own = entries.len();
     if *key.subclass != *"*" {
-        let any_cmd = CommandKey { cmd: "*".into(), ..key.clone() };
-        if any_cmd != *key {
-            entries.extend(registered(&any_cmd));
+        let any_cmd = KeyRef { cmd: "*", ..KeyRef::from(key) };
+        if *key.cmd != *"*" {
+            entries.extend(registered(any_cmd));
         }
-        entries.extend(registered(&CommandKey { subclass: "*".into(), ..any_cmd }));
+        entries.extend(registered(KeyRef { subclass: "*", ..any_cmd }));
     }
     Chain { entries, exact: if is_wildcard(key) { 0 } else { own }, own }
 }
 
-#[derive(Hash)]
+#[derive(Clone, Copy, Hash)]
 struct KeyRef<'a> {
     class: &'a str,
     subclass: &'a str,
     cmd: &'a str,
+}
+
+impl<'a> From<&'a CommandKey> for KeyRef<'a> {
+    fn from(key: &'a CommandKey) -> Self {
+        Self { class: &key.class, subclass: &key.subclass, cmd: &key.cmd }
+    }
 }
 
 impl Equivalent<Arc<CommandKey>> for KeyRef<'_> {
