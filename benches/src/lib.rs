@@ -26,7 +26,8 @@ use jackfield::{
     telemetry::Metrics,
 };
 use jackfield_plugin_api::{
-    Accepted, Authenticator, Caller, Command, Event, Login, RawJson, Subscription, Topic, UserId, Verdict,
+    Accepted, Authenticator, Caller, Command, CommandKey, Event, Host, Login, RawJson, Registration,
+    Subscription, Topic, UserId, Verdict,
 };
 
 /// How many events are published before the queues are emptied. A writer takes as many at once.
@@ -46,6 +47,7 @@ impl World {
     pub fn new() -> Self {
         let mut config = Config::default();
         config.limits.subscriptions_per_session = usize::MAX;
+        config.limits.registrations_per_session = usize::MAX;
         let metrics = Arc::new(Metrics::new());
         let settings = Arc::new(ArcSwap::from_pointee(config));
         let service: Arc<str> = "main".into();
@@ -56,15 +58,15 @@ impl World {
             metrics: Arc::clone(&metrics),
             draining: Arc::default(),
         };
-        let sessions = Sessions::new(service, 0, shared);
-        sessions.authenticators.replace(vec![Arc::new(Everyone)]);
         let policy = Policy::new(&ServiceConfig::default()).unwrap();
         let router = Router::new(Authorizers::new(policy), metrics);
+        let sessions = Sessions::new(service, 0, shared, Arc::clone(&router.registry));
+        sessions.authenticators.replace(vec![Arc::new(Everyone)]);
         Self { sessions: Arc::new(sessions), router: Arc::new(router), last_link: AtomicU64::new(0) }
     }
 
-    /// Puts these commands, and no others, in the registry.
-    pub fn register(&self, commands: impl IntoIterator<Item = Command>) {
+    /// The broker, as a plugin sees it.
+    pub fn host(&self) -> Arc<dyn Host> {
         let facilities = Facilities {
             sessions: Arc::clone(&self.sessions),
             router: Arc::clone(&self.router),
@@ -73,8 +75,12 @@ impl World {
             stores: Arc::new(Stores::new(None)),
             connect: OnceLock::new(),
         };
-        let host = Arc::new(PluginHost::new("bench", Arc::new(facilities)));
-        let provider = Arc::new(Provider { name: "bench".into(), host });
+        Arc::new(PluginHost::new("bench", Arc::new(facilities)))
+    }
+
+    /// Puts these commands, and no others, in the registry.
+    pub fn register(&self, commands: impl IntoIterator<Item = Command>) {
+        let provider = Arc::new(Provider { name: "bench".into(), host: self.host() });
         let entries = commands.into_iter().map(|command| Entry::new(command, Arc::clone(&provider)).unwrap());
         self.router.registry.replace(Snapshot::build(entries));
     }
@@ -86,6 +92,12 @@ impl World {
         let login = Login { user: UserId::new(user).ok(), ..Login::default() };
         self.sessions.login(&link, login).now_or_never().unwrap().unwrap();
         link.session().unwrap()
+    }
+
+    /// Has a session serve a command.
+    pub fn serve(&self, session: &Arc<Session>, key: &CommandKey, host: &Arc<dyn Host>) {
+        let registration = Registration::new(key.clone());
+        self.sessions.workers.register(session, registration, Arc::clone(host)).unwrap();
     }
 
     /// Subscribes a session.

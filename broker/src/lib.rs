@@ -21,5 +21,6 @@ mod service;
 pub mod session;
 pub mod telemetry;
 pub mod transport;
+pub mod worker;
 
 pub use broker::Broker;

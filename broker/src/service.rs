@@ -100,8 +100,9 @@ impl Service {
     ) -> Result<Arc<Self>, Vec<ConfigError>> {
         let policy = policy(service_config(config, name)?, name)?;
         let name: Arc<str> = name.into();
-        let sessions = Arc::new(Sessions::new(Arc::clone(&name), number, runtime.shared.clone()));
         let router = Arc::new(Router::new(Authorizers::new(policy), Arc::clone(&runtime.shared.metrics)));
+        let registry = Arc::clone(&router.registry);
+        let sessions = Arc::new(Sessions::new(Arc::clone(&name), number, runtime.shared.clone(), registry));
         let facilities = Arc::new(Facilities {
             sessions: Arc::clone(&sessions),
             router: Arc::clone(&router),

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    Error, RequestHandler, Secret, Tls,
+    Error, Registration, RequestHandler, Secret, Tls,
     endpoint::Endpoint,
     handler::{BoxedHandler, boxed},
 };
@@ -26,6 +26,7 @@ pub struct ConnectOptions {
     pub(crate) max_message_bytes: usize,
     pub(crate) handler: Option<Arc<BoxedHandler>>,
     pub(crate) tls: Tls,
+    pub(crate) registrations: Vec<Registration>,
 }
 
 impl ConnectOptions {
@@ -48,6 +49,7 @@ impl ConnectOptions {
             max_message_bytes: 64 << 20,
             handler: None,
             tls: Tls::new(),
+            registrations: Vec::new(),
         })
     }
 
@@ -119,10 +121,19 @@ impl ConnectOptions {
     /// Serves requests that come from the broker: other sessions' `core session cmd`, and commands this
     /// session registered. Without a handler they are answered with error 100006, not implemented.
     ///
+    /// See [`Registration`] for a whole example.
+    ///
     /// A handler that holds a [`Client`](crate::Client) keeps that client from being closed by being
     /// dropped; use [`Client::close`](crate::Client::close) then.
     pub fn on_request(mut self, handler: impl RequestHandler) -> Self {
         self.handler = Some(boxed(handler));
+        self
+    }
+
+    /// Serves commands, after each login anew. A connection on which the broker refuses that is no good: the first
+    /// fails with [`Error::Connect`], a later one is tried again.
+    pub fn register(mut self, registration: Registration) -> Self {
+        self.registrations.push(registration);
         self
     }
 }

@@ -9,12 +9,13 @@ use serde_json::Value;
 
 use crate::{
     context::Context,
-    error::Result,
+    error::{ErrorCode, Result},
     event::{Event, ServiceScope, Subscription, Topic},
     json::RawJson,
     log::LogRecord,
     message::{CommandKey, Request},
     permission::Action,
+    registration::{AuthenticatorRegistration, Registration},
     session::{Caller, SessionId, SessionInfo, SessionRef, UserId},
     store::Store,
     virtual_session::VirtualSession,
@@ -88,6 +89,43 @@ pub trait Host: Send + Sync + 'static {
     /// # Errors
     /// `session_not_found`.
     fn stop_session(&self, id: &SessionId) -> Result<UserId>;
+
+    /// Has requests for a command sent to a session, until it ends. The same triple again replaces what was said of it.
+    ///
+    /// # Errors
+    /// `unauthorized` for class `core`, class `*` and what a plugin provides; `invalid_value` naming `subclass` for
+    /// `*` above a cmd, or `data_schema`; `limit_exceeded`, `session_not_found`.
+    fn register(&self, _session: SessionRef<'_>, _registration: Registration) -> Result<()> {
+        Err(ErrorCode::NotImplemented.into())
+    }
+
+    /// Ends a registration; one that is not there is no error. What was sent to the session is still answered by it.
+    ///
+    /// # Errors
+    /// `session_not_found`.
+    fn unregister(&self, _session: SessionRef<'_>, _key: &CommandKey) -> Result<()> {
+        Err(ErrorCode::NotImplemented.into())
+    }
+
+    /// Has a session asked about every login that no plugin accepts or rejects, until it ends.
+    ///
+    /// # Errors
+    /// `limit_exceeded`, `session_not_found`.
+    fn register_authenticator(
+        &self,
+        _session: SessionRef<'_>,
+        _registration: AuthenticatorRegistration,
+    ) -> Result<()> {
+        Err(ErrorCode::NotImplemented.into())
+    }
+
+    /// Ends that; nothing to end is no error.
+    ///
+    /// # Errors
+    /// `session_not_found`.
+    fn unregister_authenticator(&self, _session: SessionRef<'_>) -> Result<()> {
+        Err(ErrorCode::NotImplemented.into())
+    }
 
     /// Every registered command.
     fn commands(&self) -> Vec<CommandInfo>;

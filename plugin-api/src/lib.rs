@@ -80,6 +80,7 @@ pub mod log;
 pub mod message;
 pub mod permission;
 pub mod plugin;
+pub mod registration;
 #[cfg(feature = "schema")]
 pub mod schema;
 pub mod service;
@@ -101,6 +102,7 @@ pub use log::{BrokerLogSink, BrokerRecord, LogRecord, LogSink, Severity};
 pub use message::{Answer, CommandKey, Outcome, Request};
 pub use permission::{Action, Glob, Permission, Permissions};
 pub use plugin::{Builtin, Manifest, Plugin, Registered, Registrar};
+pub use registration::{AuthenticatorRegistration, IfLost, Registration};
 pub use service::{Service, Shutdown};
 pub use session::{
     Caller, EventMode, Identity, SessionChange, SessionChangeKind, SessionId, SessionInfo, SessionObserver,

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use jsonschema::{ValidationError, Validator, error::ValidationErrorKind};
+use jsonschema::{PatternOptions, ValidationError, Validator, error::ValidationErrorKind};
 use serde_json::{Map, Value, value::RawValue};
 
 use crate::{
@@ -45,6 +45,14 @@ struct Property {
     rest: Option<Box<Validator>>,
 }
 
+/// Whose schema it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Author {
+    Plugin,
+    /// A client: what it costs is bounded.
+    Client,
+}
+
 /// Data that fits its schema.
 #[derive(Debug)]
 pub struct Checked {
@@ -61,19 +69,39 @@ impl DataSchema {
     /// # Errors
     /// `invalid_value: data_schema` for what is no JSON Schema.
     pub fn compile(schema: &Value) -> Result<Self> {
+        Self::compile_of(schema, Author::Plugin)
+    }
+
+    /// Makes a client's schema ready. It holds no references, which could be circular or multiply beyond measure, and
+    /// its patterns are such as are matched in linear time.
+    ///
+    /// # Errors
+    /// `invalid_value: data_schema` for what is no JSON Schema, or none of that kind.
+    pub fn compile_bounded(schema: &Value) -> Result<Self> {
+        if has_reference(schema) {
+            return Err(Error::invalid_value("data_schema: references are not supported"));
+        }
+        Self::compile_of(schema, Author::Client)
+    }
+
+    fn compile_of(schema: &Value, author: Author) -> Result<Self> {
         let Value::Object(map) = schema else {
             return match schema {
                 Value::Bool(true) => Ok(Self(Kind::Anything)),
-                other => Ok(Self(Kind::Other(validator(other)?))),
+                other => Ok(Self(Kind::Other(validator(other, author)?))),
             };
         };
         if map.is_empty() {
             return Ok(Self(Kind::Anything));
         }
-        if map.get("type").and_then(Value::as_str) != Some("object") {
-            return Ok(Self(Kind::Other(validator(schema)?)));
+        if author == Author::Client {
+            // The whole, of which parts may not be looked at below.
+            validator(schema, author)?;
         }
-        ObjectSchema::compile(schema, map).map(|object| Self(Kind::Object(object)))
+        if map.get("type").and_then(Value::as_str) != Some("object") {
+            return Ok(Self(Kind::Other(validator(schema, author)?)));
+        }
+        ObjectSchema::compile(schema, map, author).map(|object| Self(Kind::Object(object)))
     }
 
     /// Checks data.
@@ -97,9 +125,29 @@ impl fmt::Debug for DataSchema {
     }
 }
 
-fn validator(schema: &Value) -> Result<Box<Validator>> {
-    let bad = |error: ValidationError<'_>| Error::invalid_value(format_args!("data_schema: {error}"));
-    jsonschema::validator_for(schema).map(Box::new).map_err(bad)
+fn validator(schema: &Value, author: Author) -> Result<Box<Validator>> {
+    /// How large a client's pattern may get once it is compiled, in bytes.
+    const LARGEST_PATTERN: usize = 128 << 10;
+    let built = match author {
+        Author::Plugin => jsonschema::validator_for(schema),
+        Author::Client => jsonschema::options()
+            .with_pattern_options(
+                PatternOptions::regex().size_limit(LARGEST_PATTERN).dfa_size_limit(LARGEST_PATTERN),
+            )
+            .build(schema),
+    };
+    built.map(Box::new).map_err(|error| Error::invalid_value(format_args!("data_schema: {error}")))
+}
+
+/// Whether a reference stands anywhere in a schema, be it as a property's name or in a constant.
+fn has_reference(schema: &Value) -> bool {
+    match schema {
+        Value::Object(map) => map.iter().any(|(key, below)| {
+            matches!(key.as_str(), "$ref" | "$dynamicRef" | "$recursiveRef") || has_reference(below)
+        }),
+        Value::Array(items) => items.iter().any(has_reference),
+        _ => false,
+    }
 }
 
 impl ObjectSchema {
@@ -117,7 +165,7 @@ impl ObjectSchema {
         "$comment",
     ];
 
-    fn compile(schema: &Value, map: &Map<String, Value>) -> Result<Self> {
+    fn compile(schema: &Value, map: &Map<String, Value>, author: Author) -> Result<Self> {
         let required: Vec<&str> = map
             .get("required")
             .and_then(Value::as_array)
@@ -128,7 +176,8 @@ impl ObjectSchema {
         let properties = map.get("properties").and_then(Value::as_object).into_iter().flatten();
         let properties = properties
             .map(|(name, schema)| {
-                Property::compile(name, schema, required.contains(&name.as_str()), map.get("$defs"))
+                let required = required.contains(&name.as_str());
+                Property::compile(name, schema, required, map.get("$defs"), author)
             })
             .collect::<Result<Vec<_>>>()?;
         let unknown = match map.get("additionalProperties") {
@@ -140,7 +189,7 @@ impl ObjectSchema {
         let plain = map.keys().all(|key| Self::PLAIN.contains(&key.as_str()))
             && !matches!(map.get("additionalProperties"), Some(Value::Object(more)) if !more.is_empty())
             && required.iter().all(known);
-        let whole = if plain { None } else { Some(validator(schema)?) };
+        let whole = if plain { None } else { Some(validator(schema, author)?) };
         Ok(Self { properties, unknown, whole })
     }
 
@@ -244,12 +293,18 @@ impl Property {
         "writeOnly",
     ];
 
-    fn compile(name: &str, schema: &Value, required: bool, defs: Option<&Value>) -> Result<Self> {
+    fn compile(
+        name: &str,
+        schema: &Value,
+        required: bool,
+        defs: Option<&Value>,
+        author: Author,
+    ) -> Result<Self> {
         let map = schema.as_object();
         let plain = map.map_or(schema == &Value::Bool(true), |map| {
             map.keys().all(|key| Self::PLAIN.contains(&key.as_str()))
         });
-        let rest = if plain { None } else { Some(validator(&with_definitions(schema, defs))?) };
+        let rest = if plain { None } else { Some(validator(&with_definitions(schema, defs), author)?) };
         let default = map.and_then(|map| map.get("default")).filter(|default| !default.is_null());
         Ok(Self {
             name: name.into(),
@@ -505,6 +560,24 @@ mod tests {
         let closed = json!({"type": "object", "additionalProperties": false});
         let error = DataSchema::compile(&closed).unwrap().check(&data).unwrap_err();
         assert_eq!(error.text(), "Invalid value: name");
+    }
+
+    #[test]
+    fn a_clients_schema_is_bounded() {
+        let refused = |schema: Value| DataSchema::compile_bounded(&schema).unwrap_err().text().to_owned();
+        for schema in [
+            json!({"$ref": "#"}),
+            json!({"type": "object", "properties": {"a": {"allOf": [{"$ref": "#/$defs/x"}]}}}),
+            json!({"type": "object", "properties": {"a": {"type": "string", "pattern": "(a)\\1"}}}),
+            json!({"type": "object", "properties": {"a": {"type": "string", "pattern": "\\w{2000}"}}}),
+            json!({"type": "object", "required": "a"}),
+            json!({"type": "objekt"}),
+            json!(5),
+        ] {
+            assert!(refused(schema.clone()).starts_with("Invalid value: data_schema"), "{schema}");
+        }
+        let fine = json!({"type": "object", "properties": {"a": {"type": "string", "pattern": "^[a-z]+$"}}});
+        assert!(DataSchema::compile_bounded(&fine).is_ok());
     }
 
     #[test]

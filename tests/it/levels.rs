@@ -6,10 +6,11 @@ use std::path::Path;
 use crate::support::sources::{files, read, repository};
 
 /// The rooms of the broker and their levels: a room imports only from rooms below its own.
-const LEVELS: [&[&str]; 10] = [
+const LEVELS: [&[&str]; 11] = [
     &["config", "telemetry", "codec"],
     &["transport", "session", "registry", "auth"],
     &["router", "event"],
+    &["worker"],
     &["lifecycle"],
     &["connection", "host"],
     &["plugin"],

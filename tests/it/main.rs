@@ -25,3 +25,4 @@ mod sessions;
 mod slow_consumer;
 mod timers;
 mod tls;
+mod workers;

@@ -11,7 +11,7 @@ use crate::support::sources::{files, read, repository};
 use crate::support::{Broker, Client, Options, Transport, code, on_both};
 
 /// The core's commands that protocol.md describes.
-const CORE: [&str; 17] = [
+const CORE: [&str; 21] = [
     "core/core/event",
     "core/core/ping",
     "core/event/get_subscriptions",
@@ -21,6 +21,10 @@ const CORE: [&str; 17] = [
     "core/plugin/list",
     "core/registry/describe",
     "core/registry/list",
+    "core/registry/register",
+    "core/registry/register_authenticator",
+    "core/registry/unregister",
+    "core/registry/unregister_authenticator",
     "core/session/cmd",
     "core/session/log",
     "core/session/send_event",

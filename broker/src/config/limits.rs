@@ -26,6 +26,8 @@ section! {
         pub requests_per_second: u32 = 0, count(0..=MANY);
         /// The most subscriptions of one session.
         pub subscriptions_per_session: usize = 10_000, count(1..=MANY);
+        /// The most commands that one session serves; judging logins counts as one.
+        pub registrations_per_session: usize = 1_000, count(1..=MANY);
     }
 }
 

@@ -157,7 +157,7 @@ fn every_key_is_read() {
 fn a_misspelt_key_names_file_line_key_and_the_nearest() {
     let expected = "\
 DIR/j.toml:2:1: limits.mesage_bytes: unknown key, expected one of message_bytes, outbound_bytes, inflight, \
-connections, connections_per_user, requests_per_second, subscriptions_per_session; did you mean `message_bytes`?
+connections, connections_per_user, requests_per_second, subscriptions_per_session, registrations_per_session; did you mean `message_bytes`?
    2 | mesage_bytes = 1048576
      | ^^^^^^^^^^^^";
     assert_eq!(errors("[limits]\nmesage_bytes = 1048576\n"), expected);

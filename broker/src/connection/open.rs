@@ -157,7 +157,7 @@ mod tests {
         deadline: Instant,
     ) -> oneshot::Receiver<Result<RawJson, Error>> {
         let (reply, answer) = oneshot::channel();
-        open.insert(tid, Expected::Answer(Waiter { reply, acks: None }), deadline);
+        open.insert(tid, Expected::Answer(Waiter { reply, acks: None, held: None }), deadline);
         answer
     }
 

@@ -1,7 +1,6 @@
 //! The broker as plugins see it.
 
 mod session_log;
-mod session_request;
 mod store;
 mod virtual_session;
 
@@ -13,12 +12,16 @@ use std::{
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use jackfield_plugin_api::{
-    Action, Call, Caller, CommandInfo, CommandKey, Counter, Error, ErrorCode, Event, Gauge, Host, LogRecord,
-    LogSink, PluginInfo, RawJson, Request, Result, ServiceScope, SessionId, SessionInfo, SessionRef,
-    SessionRequest, Store, Subscription, Topic, UserId, VirtualSession, Who,
+    Action, AuthenticatorRegistration, Call, Caller, CommandInfo, CommandKey, Counter, Error, ErrorCode,
+    Event, Gauge, Host, LogRecord, LogSink, PluginInfo, RawJson, Registration, Request, Result, ServiceScope,
+    SessionId, SessionInfo, SessionRef, SessionRequest, Store, Subscription, Topic, UserId, VirtualSession,
+    Who,
 };
 
-use crate::{codec::CloseReason, lifecycle::Sessions, router::Router, session::Session, transport::Stream};
+use crate::{
+    codec::CloseReason, event::sender, lifecycle::Sessions, router::Router, session::Session,
+    transport::Stream, worker::Question,
+};
 pub use store::Stores;
 
 /// The plugin that may speak for the broker.
@@ -76,6 +79,16 @@ impl PluginHost {
         let meant = found.filter(|found| session.connection.is_none_or(|connection| connection == found.key));
         meant.ok_or_else(|| ErrorCode::SessionNotFound.into())
     }
+
+    /// A session that ended while it registered must not stay registered: its end may have come too early to see it.
+    fn if_still_live(&self, session: SessionRef<'_>, registered: &Session) -> Result<()> {
+        let still = self.live(session).is_ok_and(|live| live.key == registered.key);
+        if !still {
+            self.sessions().workers.leave(registered);
+            return Err(ErrorCode::SessionNotFound.into());
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -113,7 +126,13 @@ impl Host for PluginHost {
     }
 
     async fn request(&self, session: &SessionId, request: SessionRequest) -> Result<RawJson> {
-        session_request::send(self.sessions(), &*self.live(session.into())?, request)?.answer().await
+        let SessionRequest { command, data, from, relay_acks } = request;
+        let session = self.live(session.into())?;
+        let from = from.filter(|_| session.identify).and_then(|caller| sender(&caller));
+        let question =
+            Question { command: &command, data: &data, from: from.as_deref(), acks: relay_acks, held: None };
+        let sent = self.sessions().workers.asker().send(&session, question)?;
+        sent.answer().await.unwrap_or_else(|| Err(ErrorCode::SessionStop.into()))
     }
 
     async fn call(&self, request: Request) -> Result<RawJson> {
@@ -144,6 +163,34 @@ impl Host for PluginHost {
         Ok(self.sessions().stop(id, CloseReason::Stopped)?)
     }
 
+    fn register(&self, session: SessionRef<'_>, registration: Registration) -> Result<()> {
+        let live = self.live(session)?;
+        let name = format!("session:{}", session.id);
+        let host = Arc::new(Self::new(&name, Arc::clone(&self.facilities)));
+        self.sessions().workers.register(&live, registration, host)?;
+        self.if_still_live(session, &live)
+    }
+
+    fn unregister(&self, session: SessionRef<'_>, key: &CommandKey) -> Result<()> {
+        self.sessions().workers.unregister(&*self.live(session)?, key);
+        Ok(())
+    }
+
+    fn register_authenticator(
+        &self,
+        session: SessionRef<'_>,
+        registration: AuthenticatorRegistration,
+    ) -> Result<()> {
+        let live = self.live(session)?;
+        self.sessions().workers.register_authenticator(&live, registration)?;
+        self.if_still_live(session, &live)
+    }
+
+    fn unregister_authenticator(&self, session: SessionRef<'_>) -> Result<()> {
+        self.sessions().workers.unregister_authenticator(&*self.live(session)?);
+        Ok(())
+    }
+
     fn commands(&self) -> Vec<CommandInfo> {
         self.facilities.router.registry.commands()
     }
@@ -154,7 +201,10 @@ impl Host for PluginHost {
     }
 
     fn plugins(&self) -> Vec<PluginInfo> {
-        self.facilities.plugins.load().iter().map(|plugin| plugin.describe()).collect()
+        let mut plugins: Vec<_> =
+            self.facilities.plugins.load().iter().map(|plugin| plugin.describe()).collect();
+        plugins.extend(self.sessions().workers.describe());
+        plugins
     }
 
     fn log(&self, record: LogRecord) -> Result<()> {

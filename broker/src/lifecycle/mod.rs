@@ -24,8 +24,10 @@ use crate::{
     codec::CloseReason,
     config::Config,
     event::Events,
+    registry::Registry,
     session::{Anonymous, Directory, Session},
     telemetry::{Metrics, panics},
+    worker::{Asker, Workers},
 };
 
 /// The sessions of one service.
@@ -37,7 +39,9 @@ pub struct Sessions {
     /// Who is here.
     pub directory: Directory,
     /// Who may come in.
-    pub authenticators: Authenticators,
+    pub authenticators: Arc<Authenticators>,
+    /// Those of them that do a plugin's work.
+    pub workers: Workers,
     /// What they tell each other.
     pub events: Arc<Events>,
     /// The configuration in force.
@@ -75,13 +79,20 @@ pub struct Shared {
 }
 
 impl Sessions {
-    /// The sessions of the service `name`, none yet.
-    pub fn new(name: Arc<str>, number: u16, shared: Shared) -> Self {
+    /// The sessions of the service `name`, none yet. Some will serve commands of `registry`.
+    pub fn new(name: Arc<str>, number: u16, shared: Shared, registry: Arc<Registry>) -> Self {
+        let authenticators = Arc::new(Authenticators::new());
+        let asker = Asker {
+            events: Arc::clone(&shared.events),
+            settings: Arc::clone(&shared.settings),
+            metrics: Arc::clone(&shared.metrics),
+        };
         Self {
             service: name,
             number,
             directory: Directory::default(),
-            authenticators: Authenticators::new(),
+            workers: Workers::new(asker, registry, Arc::clone(&authenticators)),
+            authenticators,
             events: shared.events,
             settings: shared.settings,
             metrics: shared.metrics,
@@ -130,6 +141,8 @@ impl Sessions {
             }
             changes.record(session, SessionChangeKind::Ended { reason: reason.name() });
         }
+        // Before anybody who waits for its answer learns that there will be none.
+        self.workers.leave(session);
         self.tell_observers();
         self.events.forget(session);
         session.link.outbound.forget_waiters();

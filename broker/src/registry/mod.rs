@@ -2,12 +2,14 @@
 
 mod snapshot;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use jackfield_plugin_api::schema::DataSchema;
 use jackfield_plugin_api::{Action, Command, CommandInfo, CommandKey, Error, Host};
+use parking_lot::Mutex;
 
+use snapshot::Change;
 pub use snapshot::{Chain, Snapshot};
 
 /// A plugin, as its commands know it.
@@ -18,7 +20,7 @@ pub struct Provider {
     pub host: Arc<dyn Host>,
 }
 
-/// One command of one plugin.
+/// One command of one plugin, or of one session.
 pub struct Entry {
     /// The definition.
     pub command: Command,
@@ -39,9 +41,14 @@ impl Entry {
     /// A schema that is none.
     pub fn new(command: Command, provider: Arc<Provider>) -> Result<Self, Error> {
         let schema = DataSchema::compile(&command.data_schema)?;
+        Ok(Self::with_schema(command, schema, provider))
+    }
+
+    /// The same with a schema that is ready.
+    pub fn with_schema(command: Command, schema: DataSchema, provider: Arc<Provider>) -> Self {
         let key = Arc::new(command.key.clone());
         let permission = (!is_wildcard(&key)).then(|| Action::Command(command.key.clone()));
-        Ok(Self { command, key, schema, provider, permission })
+        Self { command, key, schema, provider, permission }
     }
 
     /// The permission for a request that was written as `class/subclass/cmd`.
@@ -77,17 +84,44 @@ pub fn is_wildcard(key: &CommandKey) -> bool {
 /// The table in force.
 pub struct Registry {
     snapshot: ArcSwap<Snapshot>,
+    /// The entries of sessions, one a triple, which outlive a change of plugins. Held while a table is put in force.
+    of_sessions: Mutex<BTreeMap<Arc<CommandKey>, Arc<Entry>>>,
 }
 
 impl Registry {
     /// A table without commands.
     pub fn new() -> Self {
-        Self { snapshot: ArcSwap::from_pointee(Snapshot::default()) }
+        Self { snapshot: ArcSwap::from_pointee(Snapshot::default()), of_sessions: Mutex::default() }
     }
 
-    /// Puts another table in force: requests under way keep what they have looked up.
-    pub fn replace(&self, snapshot: Snapshot) {
-        self.snapshot.store(Arc::new(snapshot));
+    /// Puts another table of the plugins' commands in force, with those of sessions behind them: requests under way
+    /// keep what they have looked up.
+    pub fn replace(&self, plugins: Snapshot) {
+        let of_sessions = self.of_sessions.lock();
+        let added = of_sessions.values().map(|entry| Change { before: None, after: Some(Arc::clone(entry)) });
+        let table = if of_sessions.is_empty() { plugins } else { plugins.changed(added) };
+        self.snapshot.store(Arc::new(table));
+    }
+
+    /// Sets what sessions provide under these triples, `None` for nothing any more. The table is built once for all.
+    pub fn set_of_sessions(&self, entries: impl IntoIterator<Item = (Arc<CommandKey>, Option<Arc<Entry>>)>) {
+        let mut of_sessions = self.of_sessions.lock();
+        let mut changes = Vec::new();
+        for (key, after) in entries {
+            let before = match &after {
+                Some(entry) => of_sessions.insert(key, Arc::clone(entry)),
+                None => of_sessions.remove(&key),
+            };
+            changes.push(Change { before, after });
+        }
+        self.snapshot.store(Arc::new(self.snapshot.load().changed(changes)));
+    }
+
+    /// Whether a plugin provides this very triple, be it under another name of a command's.
+    pub fn is_of_plugin(&self, key: &CommandKey) -> bool {
+        let of_sessions = self.of_sessions.lock();
+        let own = self.snapshot.load().count(key);
+        own > usize::from(of_sessions.contains_key(key))
     }
 
     /// The handlers for a command, first asked first.

@@ -22,7 +22,7 @@ use crate::{
 /// The router of one service.
 pub struct Router {
     /// What can be asked for.
-    pub registry: Registry,
+    pub registry: Arc<Registry>,
     /// Who may ask for it.
     pub authorizers: Authorizers,
     metrics: Arc<Metrics>,
@@ -88,7 +88,7 @@ impl From<Error> for Answered {
 impl Router {
     /// A router over a registry that is still empty.
     pub fn new(authorizers: Authorizers, metrics: Arc<Metrics>) -> Self {
-        Self { registry: Registry::new(), authorizers, metrics }
+        Self { registry: Arc::new(Registry::new()), authorizers, metrics }
     }
 
     /// Routes a request. Its handler is polled once in place; only what is not answered by that has to be waited

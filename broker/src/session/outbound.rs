@@ -1,6 +1,10 @@
 use std::{
+    any::Any,
     collections::VecDeque,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::Waker,
 };
 
@@ -47,6 +51,8 @@ pub struct Waiter {
     pub reply: oneshot::Sender<Result<RawJson, Error>>,
     /// Is told of acks.
     pub acks: Option<Context>,
+    /// Let go of when nothing more can come, be it that nobody waited so long.
+    pub held: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// The queue between those who have something for a connection and the task that writes to it. Bounded in bytes;

@@ -174,6 +174,10 @@ metrics! {
     requests: ByReason<Outcome> = "jackfield_requests_total", "Requests of clients, by their result.";
     requests_pending: Gauge = "jackfield_requests_pending", "Requests whose handler had to wait and is not done.";
     session_requests: Counter = "jackfield_session_requests_total", "Requests of the broker to sessions, events and pings apart.";
+    worker_requests: Counter = "jackfield_worker_requests_total", "Requests handed to sessions that serve commands, retries included.";
+    worker_retries: Counter = "jackfield_worker_retries_total", "Requests to be handed to another session, for the one they were handed to has gone.";
+    worker_logins: Counter = "jackfield_worker_logins_total", "Logins that sessions were asked about.";
+    worker_registrations: Gauge = "jackfield_worker_registrations", "What sessions have registered: commands, and judging logins.";
     bad_input: ByReason<BadInput> = "jackfield_bad_input_total", "Messages of clients that cannot be used, by kind.";
     events_published: Counter = "jackfield_events_published_total", "Events fired.";
     events_delivered: Counter = "jackfield_events_delivered_total", "Events queued for a session, one for each receiver.";

@@ -1,8 +1,8 @@
-//! What a new connection needs before the application may use it: login and subscriptions.
+//! What a new connection needs before the application may use it: login, registrations and subscriptions.
 
 use std::sync::Arc;
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -13,7 +13,7 @@ use crate::{
     pending::{Answer, Effect, Outgoing},
 };
 
-/// Logs in and renews the subscriptions. Gives back those that the broker refused, which are forgotten.
+/// Logs in, registers what is served, and renews the subscriptions. Gives back those that the broker refused, which are forgotten.
 pub(super) async fn set_up(
     shared: Arc<Shared>,
     queue: mpsc::Sender<Outgoing>,
@@ -24,6 +24,13 @@ pub(super) async fn set_up(
         let session = logged_in(answer)?;
         *shared.session.lock() = Some(session);
     }
+    let registering = shared.options.registrations.iter().map(async |registration| {
+        let registration = registration.with_default_inflight(shared.options.max_handlers);
+        let answer = exchange(&shared, &queue, Command::core("registry", "register"), &registration).await;
+        let failed = |error| DisconnectReason::SetupFailed(format!("{registration:?} was refused: {error}"));
+        answer.and_then(|answer| answer.outcome).map(drop).map_err(failed)
+    });
+    try_join_all(registering).await?;
     let known = shared.subscriptions.lock().clone();
     let renewals = known.into_iter().map(|subscription| renew(&shared, &queue, subscription));
     let mut refused = Vec::new();

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use jackfield_client::{AnswerError, Reply, ServerRequest};
+use jackfield_client::{
+    AnswerError, Client, ConnectionState, DisconnectReason, Error, Registration, Reply, ServerRequest,
+};
 use serde_json::{Value, json};
 
-use crate::support::{Kind, Server, on_both};
+use crate::support::{Kind, Peer, Server, on_both};
 
 on_both!(
     pings_are_answered,
@@ -14,6 +16,8 @@ on_both!(
     a_slow_handler_sends_an_ack_first,
     a_panic_is_an_internal_error,
     handlers_run_beside_each_other_up_to_the_limit,
+    what_is_served_is_registered_on_every_connection,
+    a_refused_registration_fails_the_connection,
 );
 
 async fn pings_are_answered(kind: Kind) {
@@ -108,4 +112,54 @@ async fn handlers_run_beside_each_other_up_to_the_limit(kind: Kind) {
     assert_eq!(rest.iter().filter(|message| message["ack"].is_number()).count(), 2);
     assert_eq!(rest.iter().filter(|message| message["result"] == "ok").count(), 2);
     assert_eq!(client.stats().requests_refused, 1);
+}
+
+async fn what_is_served_is_registered_on_every_connection(kind: Kind) {
+    let server = Server::start(kind).await;
+    let whole = Registration::of("a").subclass("b").cmd("c").description("d").data_schema(json!({})).retry();
+    let options = server
+        .options()
+        .max_handlers(7)
+        .register(whole)
+        .register(Registration::of("e").inflight(3))
+        .on_request(serve);
+    let (client, peer) = tokio::join!(Client::connect(options), accept_registrations(&server, "s1"));
+    let mut client_states = client.as_ref().unwrap().states();
+    drop(peer);
+    let _peer = accept_registrations(&server, "s2").await;
+    while !matches!(client_states.next().await, Some(ConnectionState::Connected { .. })) {}
+    drop(client.unwrap());
+}
+
+async fn accept_registrations(server: &Server, session: &str) -> Peer {
+    let (mut peer, _) = server.accept_login(session).await;
+    let first = peer.recv().await;
+    assert_eq!((&first["subclass"], &first["cmd"]), (&json!("registry"), &json!("register")));
+    let data = json!({"class": "a", "subclass": "b", "cmd": "c", "description": "d", "data_schema": {},
+        "retry": true, "inflight": 7});
+    assert_eq!(first["data"], data);
+    let second = peer.recv().await;
+    assert_eq!(second["data"], json!({"class": "e", "inflight": 3}));
+    // What is registered may be asked for before the rest is.
+    peer.request("e", "nothing", json!({}), json!(1)).await;
+    assert_eq!(peer.recv().await, json!({"result": "ok", "tid": 1}));
+    peer.answer(&first, json!({})).await;
+    peer.answer(&second, json!({})).await;
+    peer
+}
+
+async fn a_refused_registration_fails_the_connection(kind: Kind) {
+    let server = Server::start(kind).await;
+    let options = server.options().register(Registration::of("a")).on_request(serve);
+    let script = async {
+        let (mut peer, _) = server.accept_login("s1").await;
+        let request = peer.recv().await;
+        peer.answer_error(&request, 100_030, "Unauthorized").await;
+        while peer.try_recv().await.is_some() {}
+    };
+    let (client, ()) = tokio::join!(Client::connect(options), script);
+    let Err(Error::Connect { reason: DisconnectReason::SetupFailed(text), .. }) = client else {
+        panic!("{client:?}");
+    };
+    assert!(text.contains("Unauthorized"), "{text}");
 }

@@ -12,7 +12,7 @@ use super::{
     services::RunningServices,
     session,
     store::MemoryStore,
-    world::{Published, SentRequest, World},
+    world::{Published, Registered, SentRequest, World},
 };
 use crate::{
     auth::{Login, Verdict},
@@ -24,6 +24,7 @@ use crate::{
     message::{CommandKey, Request},
     permission::Action,
     plugin::Plugin,
+    registration::AuthenticatorRegistration,
     session::{Caller, SessionChange, SessionId, SessionInfo},
 };
 
@@ -194,7 +195,7 @@ impl Harness {
         self.world.state().services.push(name.to_owned());
     }
 
-    /// Answers what plugins ask of sessions. Without this a session says nothing, which is `timeout`.
+    /// Answers what plugins ask of sessions, and requests for what these have registered. Without this a session says nothing, which is `timeout`.
     pub fn on_request(
         &self,
         respond: impl Fn(&SessionId, &SessionRequest) -> Result<RawJson> + Send + Sync + 'static,
@@ -210,6 +211,16 @@ impl Harness {
     /// The requests that plugins sent to sessions so far.
     pub fn requests(&self) -> Vec<SentRequest> {
         self.world.state().requests.clone()
+    }
+
+    /// What sessions have registered and not taken back.
+    pub fn registrations(&self) -> Vec<Registered> {
+        self.world.state().registrations.clone()
+    }
+
+    /// The sessions that are to judge logins. The harness does not ask them.
+    pub fn session_authenticators(&self) -> Vec<(SessionId, AuthenticatorRegistration)> {
+        self.world.state().authenticators.clone()
     }
 
     /// The records that plugins logged so far.
@@ -245,7 +256,7 @@ impl Harness {
 
     /// Whether `class/subclass/cmd` is served by somebody.
     pub fn serves(&self, class: &str, subclass: &str, cmd: &str) -> bool {
-        self.loaded.command(&CommandKey::new(class, subclass, cmd)).is_some()
+        self.host().command(&CommandKey::new(class, subclass, cmd)).is_some()
     }
 }
 

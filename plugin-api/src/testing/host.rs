@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{
     SERVICE,
     connection::BrokerEnd,
-    world::{Published, SentRequest, World},
+    world::{Published, Registered, SentRequest, World},
 };
 use crate::{
     error::{Error, ErrorCode, Result},
@@ -17,6 +17,8 @@ use crate::{
     log::LogRecord,
     message::{CommandKey, Request},
     permission::Action,
+    registration::{AuthenticatorRegistration, Registration},
+    schema::DataSchema,
     session::{Caller, SessionId, SessionInfo, SessionRef, UserId, Who},
     store::Store,
     virtual_session::VirtualSession,
@@ -129,12 +131,57 @@ impl Host for TestHost {
         self.world.stop_session(id)
     }
 
+    fn register(&self, session: SessionRef<'_>, registration: Registration) -> Result<()> {
+        let key = &registration.key;
+        if matches!(&*key.class, "core" | "*") || self.world.loaded()?.provides(key) {
+            return Err(ErrorCode::Unauthorized.into());
+        }
+        if &*key.subclass == "*" && &*key.cmd != "*" {
+            return Err(Error::invalid_value("subclass"));
+        }
+        if let Some(schema) = &registration.data_schema {
+            DataSchema::compile_bounded(schema)?;
+        }
+        self.unregister(session, key)?;
+        let registered = Registered { session_id: session.id.clone(), registration };
+        self.world.state().registrations.push(registered);
+        Ok(())
+    }
+
+    fn unregister(&self, session: SessionRef<'_>, key: &CommandKey) -> Result<()> {
+        let mut state = self.world.state();
+        state.check_session(session.id)?;
+        state.registrations.retain(|held| held.session_id != *session.id || held.registration.key != *key);
+        Ok(())
+    }
+
+    fn register_authenticator(
+        &self,
+        session: SessionRef<'_>,
+        registration: AuthenticatorRegistration,
+    ) -> Result<()> {
+        self.unregister_authenticator(session)?;
+        self.world.state().authenticators.push((session.id.clone(), registration));
+        Ok(())
+    }
+
+    fn unregister_authenticator(&self, session: SessionRef<'_>) -> Result<()> {
+        let mut state = self.world.state();
+        state.check_session(session.id)?;
+        state.authenticators.retain(|(id, _)| id != session.id);
+        Ok(())
+    }
+
     fn commands(&self) -> Vec<CommandInfo> {
-        self.world.loaded().map(|loaded| loaded.commands()).unwrap_or_default()
+        let Ok(loaded) = self.world.loaded() else { return Vec::new() };
+        let state = self.world.state();
+        let of_sessions = state.registrations.iter().filter(|held| !loaded.provides(&held.registration.key));
+        loaded.commands().into_iter().chain(of_sessions.map(Registered::info)).collect()
     }
 
     fn command(&self, key: &CommandKey) -> Option<CommandInfo> {
-        self.world.loaded().ok()?.command(key)
+        let of_plugin = self.world.loaded().ok()?.command(key);
+        of_plugin.or_else(|| self.world.state().registered(key).map(Registered::info))
     }
 
     fn plugins(&self) -> Vec<PluginInfo> {

@@ -12,7 +12,7 @@ use crate::{
     context::Context,
     error::{Error, ErrorCode, Result},
     event::{Event, Filtered},
-    host::{CommandInfo, Host, PluginInfo},
+    host::{CommandInfo, Host, PluginInfo, SessionRequest},
     json::{RawJson, RawObject},
     log::{BrokerRecord, LogRecord},
     message::{Answer, CommandKey, Outcome, Request},
@@ -72,7 +72,7 @@ impl Loaded {
             return Err(ErrorCode::NotAuthenticated.into());
         }
         let entries = self.entries(&request.command);
-        let Some(first) = entries.first() else { return Err(Error::unknown_command(&request.command)) };
+        let Some(first) = entries.first() else { return self.call_session(caller, request).await };
         if !anonymous {
             self.authorize(&caller, &Action::Command(first.permitted_as(&request.command))).await?;
         }
@@ -80,6 +80,34 @@ impl Loaded {
         let reply = walk(&entries, &call, request).await;
         call.settle()?;
         reply
+    }
+
+    /// Has a session serve what it registered.
+    async fn call_session(&self, caller: Arc<Caller>, request: Request) -> Result<RawJson> {
+        let held = self.world.state().registered(&request.command).cloned();
+        let Some(held) = held else { return Err(Error::unknown_command(&request.command)) };
+        self.authorize(&caller, &Action::Command((*request.command).clone())).await?;
+        let data = match &held.registration.data_schema {
+            Some(schema) => DataSchema::compile_bounded(schema)?.check(&request.data)?.data,
+            None => request.data,
+        };
+        let question = SessionRequest {
+            command: (*request.command).clone(),
+            data,
+            from: Some(caller),
+            relay_acks: None,
+        };
+        let host = TestHost { plugin: "core".into(), world: Arc::clone(&self.world) };
+        host.request(&held.session_id, question).await
+    }
+
+    /// Whether a plugin has this very triple.
+    pub(super) fn provides(&self, key: &CommandKey) -> bool {
+        let same = |command: &Command| {
+            (&command.key.class, &command.key.subclass) == (&key.class, &key.subclass)
+                && (command.key.cmd == key.cmd || command.aliases.contains(&key.cmd))
+        };
+        self.plugins.iter().flat_map(|plugin| &plugin.registered.commands).any(same)
     }
 
     /// What serves `key`, in the order in which it is asked.

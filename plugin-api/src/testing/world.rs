@@ -6,14 +6,18 @@ use std::{
 };
 
 use parking_lot::{Mutex, MutexGuard};
+use serde_json::json;
 
 use super::{SERVICE, connection::BrokerEnd, loaded::Loaded, store::MemoryStore};
 use crate::{
     error::{Error, ErrorCode, Result},
     event::{Event, ServiceScope, Subscription, Topic},
-    host::SessionRequest,
+    host::{CommandInfo, SessionRequest},
     json::RawJson,
     log::LogRecord,
+    message::CommandKey,
+    permission::Action,
+    registration::{AuthenticatorRegistration, Registration},
     session::{Caller, SessionChange, SessionChangeKind, SessionId, SessionInfo, UserId},
 };
 
@@ -35,6 +39,15 @@ pub struct SentRequest {
     pub request: SessionRequest,
 }
 
+/// What a session registered.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    /// Which session.
+    pub session_id: SessionId,
+    /// What.
+    pub registration: Registration,
+}
+
 pub(super) type Responder = Arc<dyn Fn(&SessionId, &SessionRequest) -> Result<RawJson> + Send + Sync>;
 
 /// Shared by the harness and the hosts of its plugins. It holds the plugins weakly, for they hold it.
@@ -51,6 +64,8 @@ pub(super) struct State {
     pub(super) published: Vec<Published>,
     pub(super) requests: Vec<SentRequest>,
     pub(super) responder: Option<Responder>,
+    pub(super) registrations: Vec<Registered>,
+    pub(super) authenticators: Vec<(SessionId, AuthenticatorRegistration)>,
     pub(super) logs: Vec<LogRecord>,
     pub(super) acks: usize,
     pub(super) changes: u64,
@@ -106,6 +121,23 @@ impl World {
     }
 }
 
+impl Registered {
+    pub(super) fn info(&self) -> CommandInfo {
+        let Registration { key, description, data_schema, .. } = &self.registration;
+        CommandInfo {
+            class: key.class.to_string(),
+            subclass: key.subclass.to_string(),
+            cmd: key.cmd.to_string(),
+            aliases: Vec::new(),
+            description: description.clone(),
+            plugin: format!("session:{}", self.session_id),
+            permission: Action::Command(key.clone()).to_string(),
+            data_schema: data_schema.clone().unwrap_or_else(|| json!({})),
+            reply_schema: json!({}),
+        }
+    }
+}
+
 impl State {
     pub(super) fn session(&self, id: &SessionId) -> Option<&SessionInfo> {
         self.sessions.iter().find(|session| session.session_id == *id)
@@ -114,6 +146,8 @@ impl State {
     fn take_session(&mut self, id: &SessionId) -> Option<SessionInfo> {
         let index = self.sessions.iter().position(|session| session.session_id == *id)?;
         self.subscriptions.retain(|(session, _)| session != id);
+        self.registrations.retain(|registered| registered.session_id != *id);
+        self.authenticators.retain(|(session, _)| session != id);
         Some(self.sessions.remove(index))
     }
 
@@ -124,6 +158,18 @@ impl State {
 
     pub(super) fn check_session(&self, id: &SessionId) -> Result<()> {
         self.session(id).map(drop).ok_or_else(|| Error::new(ErrorCode::SessionNotFound))
+    }
+
+    /// Which session's registration serves `key`: the most exact, and of those the last.
+    pub(super) fn registered(&self, key: &CommandKey) -> Option<&Registered> {
+        let levels = [(&*key.subclass, &*key.cmd), (&*key.subclass, "*"), ("*", "*")];
+        levels.into_iter().find_map(|(subclass, cmd)| {
+            self.registrations.iter().rev().find(
+                |Registered { registration: Registration { key: own, .. }, .. }| {
+                    (&*own.class, &*own.subclass, &*own.cmd) == (&*key.class, subclass, cmd)
+                },
+            )
+        })
     }
 
     pub(super) fn check_service(&self, scope: &ServiceScope) -> Result<()> {

@@ -28,6 +28,10 @@ mod event {
 mod registry {
     mod describe;
     mod list;
+    mod register;
+    mod register_authenticator;
+    mod unregister;
+    mod unregister_authenticator;
 }
 
 mod plugin {
@@ -113,6 +117,10 @@ mod tests {
             "core/plugin/list",
             "core/registry/describe",
             "core/registry/list",
+            "core/registry/register",
+            "core/registry/register_authenticator",
+            "core/registry/unregister",
+            "core/registry/unregister_authenticator",
             "core/session/cmd",
             "core/session/log",
             "core/session/send_event",

@@ -47,6 +47,7 @@ async fn a_good_file_passes() {
         connections_per_user = 0
         requests_per_second = 0
         subscriptions_per_session = 10000
+        registrations_per_session = 1000
         [timeouts]
         answer = "5s"
         acked = "3m"
