@@ -6,7 +6,7 @@ mod secrets;
 
 use serde_json::{Value, json};
 
-use crate::support::{Broker, Client, Options, Transport, code, error_of, on_all, on_both, within};
+use crate::support::{Broker, Client, Options, code, error_of, on_all, on_both, within};
 
 #[tokio::test]
 async fn a_login_makes_a_session() {
