@@ -176,14 +176,14 @@ impl Broker {
             self.runtime.stop_handlers.cancel();
             self.runtime.handlers.wait().await;
         }
+        // A little is left for the process to end in.
+        let deadline = started + drain.saturating_sub(Duration::from_millis(100).min(drain / 10));
         self.services.iter().for_each(|service| {
-            service.stop_services();
+            service.stop_services(deadline.saturating_duration_since(Instant::now()));
             service.close_connections();
         });
         self.runtime.services.close();
         self.runtime.tasks.close();
-        // A little is left for the process to end in.
-        let deadline = started + drain.saturating_sub(Duration::from_millis(100).min(drain / 10));
         let done = async {
             tokio::join!(self.runtime.tasks.wait(), self.runtime.services.wait());
         };

@@ -4,3 +4,4 @@ use jackfield_auth_certificate as _;
 use jackfield_auth_open as _;
 use jackfield_auth_static as _;
 use jackfield_core as _;
+use jackfield_gelf as _;

@@ -36,7 +36,7 @@ use crate::{
     plugin::{self, Loaded},
     registry::{Registry, Snapshot},
     router::Router,
-    telemetry::panics,
+    telemetry::{Outlet, panics},
     transport::{
         Accepted, Stream,
         tls::{Keeper, Material},
@@ -74,6 +74,8 @@ pub(crate) struct Service {
     facilities: Arc<Facilities>,
     plugins: Mutex<Vec<Arc<Loaded>>>,
     tls: Arc<Keeper>,
+    /// The plugins that get the broker's own log.
+    broker_log: Outlet,
     /// The password that was made at start, where none is configured.
     generated_password: SecretString,
     password_printed: AtomicBool,
@@ -119,6 +121,7 @@ impl Service {
             facilities,
             plugins: Mutex::default(),
             tls: Arc::default(),
+            broker_log: Outlet::new(),
             generated_password: uuid::Uuid::new_v4().simple().to_string().into(),
             password_printed: AtomicBool::new(false),
             name,
@@ -216,7 +219,7 @@ impl Service {
         let gone: Vec<_> = before.iter().filter(|plugin| missing_in(&after, plugin)).cloned().collect();
         let new: Vec<_> = after.iter().filter(|plugin| missing_in(&before, plugin)).cloned().collect();
         for plugin in &gone {
-            plugin.stop.request();
+            plugin.stop.request_within(SERVICE_STOP);
             self.tell_of_plugin("unloaded", plugin);
         }
         for plugin in &new {
@@ -244,10 +247,10 @@ impl Service {
             .notify(Topic::new("core", "plugin", what, plugin.manifest.name.as_str()), body);
     }
 
-    /// Ends the plugins' services.
-    pub(crate) fn stop_services(&self) {
+    /// Ends the plugins' services, which have so long for it.
+    pub(crate) fn stop_services(&self, time: Duration) {
         for plugin in self.plugins.lock().iter() {
-            plugin.stop.request();
+            plugin.stop.request_within(time);
         }
     }
 
@@ -280,6 +283,7 @@ impl Service {
         sessions.set_observers(Vec::new());
         sessions.events.set_filters(sessions.number, Vec::new());
         self.facilities.log_sinks.store(Arc::default());
+        self.broker_log.set(&[]);
         self.facilities.plugins.store(Arc::default());
         self.plugins.lock().clear();
     }
@@ -312,6 +316,8 @@ impl Service {
         sessions.events.set_filters(sessions.number, filters.collect());
         let sinks: Vec<_> = all().flat_map(|registered| registered.log_sinks.clone()).collect();
         self.facilities.log_sinks.store(Arc::new(sinks));
+        let sinks: Vec<_> = all().flat_map(|registered| registered.broker_log_sinks.clone()).collect();
+        self.broker_log.set(&sinks);
         let described: Vec<Arc<dyn Describe>> =
             plugins.iter().map(|plugin| Arc::clone(plugin) as _).collect();
         self.facilities.plugins.store(Arc::new(described));

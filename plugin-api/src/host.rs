@@ -117,10 +117,21 @@ pub trait Host: Send + Sync + 'static {
     fn store(&self) -> Result<Arc<dyn Store>>;
 
     /// Registers a counter under `jackfield_plugin_NAME`; the same name again gives the same counter.
-    fn counter(&self, name: &str, help: &str) -> Counter;
+    fn counter(&self, name: &str, help: &str) -> Counter {
+        self.counter_with(name, help, &[])
+    }
 
     /// Registers a gauge, likewise.
-    fn gauge(&self, name: &str, help: &str) -> Gauge;
+    fn gauge(&self, name: &str, help: &str) -> Gauge {
+        self.gauge_with(name, help, &[])
+    }
+
+    /// Registers a counter that is told apart by labels, such as `("reason", "refused")`. Every label's value must be one
+    /// of a few: each is a series of its own, kept for as long as the broker runs.
+    fn counter_with(&self, name: &str, help: &str, labels: &[(&'static str, &str)]) -> Counter;
+
+    /// Registers a gauge, likewise.
+    fn gauge_with(&self, name: &str, help: &str, labels: &[(&'static str, &str)]) -> Gauge;
 }
 
 /// A request of the broker's to a session.

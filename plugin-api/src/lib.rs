@@ -63,7 +63,7 @@
 //! - [`Plugin`], [`Manifest`], [`Registrar`]: the plugin itself.
 //! - [`Command`], [`Handler`], [`Context`]: serving requests.
 //! - [`Authenticator`], [`Authorizer`]: who may log in, and do what. [`Caller`] has the client's certificate.
-//! - [`EventFilter`], [`SessionObserver`], [`LogSink`], [`Service`]: the other extension points.
+//! - [`EventFilter`], [`SessionObserver`], [`LogSink`], [`BrokerLogSink`], [`Service`]: the other extension points.
 //! - [`Host`]: what a plugin may ask of the broker, [`Store`] and [`VirtualSession`] among it.
 //! - [`RawJson`]: data that is passed on as it was written.
 //! - `testing`, with the feature of that name: a harness that runs a plugin without a broker.
@@ -97,7 +97,7 @@ pub use error::{Error, ErrorCode, Result};
 pub use event::{Event, EventFilter, Filtered, ServiceScope, Subscription, Topic};
 pub use host::{CommandInfo, Counter, Gauge, Host, PluginInfo, SessionRequest};
 pub use json::{RawJson, RawObject};
-pub use log::{LogRecord, LogSink, Severity};
+pub use log::{BrokerLogSink, BrokerRecord, LogRecord, LogSink, Severity};
 pub use message::{Answer, CommandKey, Outcome, Request};
 pub use permission::{Action, Glob, Permission, Permissions};
 pub use plugin::{Builtin, Manifest, Plugin, Registered, Registrar};

@@ -13,6 +13,15 @@ use crate::{
 pub struct Severity(u8);
 
 impl Severity {
+    /// 3: something went wrong.
+    pub const ERROR: Self = Self(3);
+    /// 4: something may go wrong.
+    pub const WARNING: Self = Self(4);
+    /// 6: all is well.
+    pub const INFORMATIONAL: Self = Self(6);
+    /// 7: for whoever looks for a mistake.
+    pub const DEBUG: Self = Self(7);
+
     /// The severity `level`, or `None` above 7.
     pub const fn new(level: u8) -> Option<Self> {
         if level <= 7 { Some(Self(level)) } else { None }
@@ -45,6 +54,31 @@ pub struct LogRecord {
     pub service: Arc<str>,
     /// When the broker took it.
     pub time: SystemTime,
+}
+
+/// One line of the broker's own log.
+#[derive(Clone, Debug)]
+pub struct BrokerRecord {
+    /// When it was written.
+    pub time: SystemTime,
+    /// How bad it is.
+    pub level: Severity,
+    /// Which part of the broker wrote it, as `RUST_LOG` names it.
+    pub target: &'static str,
+    /// The message.
+    pub message: String,
+    /// The facts that belong to it.
+    pub fields: RawObject,
+}
+
+/// Takes the broker's own log, as far as `RUST_LOG` lets it through. The records of `core session log` are not part of
+/// it: those go to [`LogSink`].
+///
+/// Called in place by whatever part of the broker logs, so it must return at once. What is logged meanwhile on the same
+/// thread does not come here again.
+pub trait BrokerLogSink: Send + Sync + 'static {
+    /// Takes one record.
+    fn record(&self, record: &BrokerRecord);
 }
 
 /// Takes log records.

@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     event::EventFilter,
     host::Host,
-    log::LogSink,
+    log::{BrokerLogSink, LogSink},
     service::Service,
     session::SessionObserver,
 };
@@ -109,6 +109,8 @@ pub struct Registered {
     pub session_observers: Vec<Arc<dyn SessionObserver>>,
     /// Log sinks.
     pub log_sinks: Vec<Arc<dyn LogSink>>,
+    /// Sinks of the broker's own log.
+    pub broker_log_sinks: Vec<Arc<dyn BrokerLogSink>>,
     /// Services.
     pub services: Vec<Arc<dyn Service>>,
 }
@@ -169,6 +171,12 @@ impl Registrar {
     /// Registers a log sink.
     pub fn log_sink(&mut self, sink: impl LogSink) -> &mut Self {
         self.registered.log_sinks.push(Arc::new(sink));
+        self
+    }
+
+    /// Registers a sink of the broker's own log.
+    pub fn broker_log_sink(&mut self, sink: impl BrokerLogSink) -> &mut Self {
+        self.registered.broker_log_sinks.push(Arc::new(sink));
         self
     }
 

@@ -1,6 +1,10 @@
 //! Tasks of a plugin's own: a listener, a timer.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +23,10 @@ pub trait Service: Send + Sync + 'static {
 
 /// Tells a service to end.
 #[derive(Clone, Debug, Default)]
-pub struct Shutdown(CancellationToken);
+pub struct Shutdown {
+    requested: CancellationToken,
+    deadline: Arc<OnceLock<Instant>>,
+}
 
 impl Shutdown {
     /// One that nobody has requested yet.
@@ -29,21 +36,34 @@ impl Shutdown {
 
     /// Asks all holders of this to end.
     pub fn request(&self) {
-        self.0.cancel();
+        self.requested.cancel();
+    }
+
+    /// Asks all holders of this to end, and tells them how long they have. The first time counts.
+    pub fn request_within(&self, time: Duration) {
+        // Set already: somebody asked before.
+        self.deadline.set(Instant::now() + time).ok();
+        self.requested.cancel();
+    }
+
+    /// Until when those who were asked must have ended, where that is known. What they still do then is dropped where
+    /// it stands, or goes on beside what takes its place.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline.get().copied()
     }
 
     /// Whether it was requested.
     pub fn is_requested(&self) -> bool {
-        self.0.is_cancelled()
+        self.requested.is_cancelled()
     }
 
     /// Waits until it is requested.
     pub async fn requested(&self) {
-        self.0.cancelled().await;
+        self.requested.cancelled().await;
     }
 
     /// Runs `work` until it is done, or `None` when the end is requested before that.
     pub async fn or<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        self.0.run_until_cancelled(work).await
+        self.requested.run_until_cancelled(work).await
     }
 }

@@ -73,7 +73,7 @@ async fn commands_has_those_of_the_configured_plugins() {
 async fn plugin_list_names_what_is_built_in() {
     let directory = tempfile::tempdir().unwrap();
     let text = jackfield(directory.path(), &["plugin", "list"]).await.exits(0).stdout;
-    for plugin in ["core", "auth-open", "auth-static"] {
+    for plugin in ["core", "auth-open", "auth-static", "gelf"] {
         assert!(text.contains(plugin), "{plugin} in\n{text}");
     }
 }

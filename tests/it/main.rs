@@ -11,6 +11,7 @@ mod cli;
 mod events;
 mod examples;
 mod framing;
+mod gelf;
 mod levels;
 mod lifecycle;
 mod limits;

@@ -171,13 +171,13 @@ impl Host for PluginHost {
         self.facilities.stores.open(&self.sessions().service, &self.plugin)
     }
 
-    fn counter(&self, name: &str, help: &str) -> Counter {
-        let counter = self.sessions().metrics.plugin_counter(name, help);
+    fn counter_with(&self, name: &str, help: &str, labels: &[(&'static str, &str)]) -> Counter {
+        let counter = self.sessions().metrics.plugin_counter(name, help, labels);
         Counter::new(move |n| counter.increment(n))
     }
 
-    fn gauge(&self, name: &str, help: &str) -> Gauge {
-        let gauge = self.sessions().metrics.plugin_gauge(name, help);
+    fn gauge_with(&self, name: &str, help: &str, labels: &[(&'static str, &str)]) -> Gauge {
+        let gauge = self.sessions().metrics.plugin_gauge(name, help, labels);
         Gauge::new(move |value| gauge.set(value))
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn write(record: &LogRecord) {
         ($severity:ident) => {
             $severity!(
                 target: "jackfield::session_log",
-                %service, user = ?user, session_id = ?session_id, source = ?source, level, text = ?message,
+                %service, user = ?user, session_id = ?session_id, source = ?source, severity = level, text = ?message,
                 full_message = full.map(tracing::field::debug), meta = meta.map(tracing::field::debug),
                 "session log"
             )

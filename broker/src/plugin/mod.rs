@@ -60,6 +60,7 @@ impl Describe for Loaded {
             event_filters,
             session_observers,
             log_sinks,
+            broker_log_sinks: _,
             services,
         } = &self.registered;
         PluginInfo {

@@ -7,7 +7,10 @@ use std::panic::{self, PanicHookInfo};
 use parking_lot::Mutex;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+use super::forward::Forward;
 
 /// How many lines may wait for stderr; the broker never waits for whoever reads its log.
 const MOST_LINES: usize = 16 << 10;
@@ -52,8 +55,8 @@ pub fn init(format: LogFormat) -> Result<(), LoggingError> {
         .with_writer(writer)
         .with_ansi(colours_on_stderr());
     match format {
-        LogFormat::Text => subscriber.finish().try_init()?,
-        LogFormat::Json => subscriber.json().flatten_event(true).finish().try_init()?,
+        LogFormat::Text => subscriber.finish().with(Forward).try_init()?,
+        LogFormat::Json => subscriber.json().flatten_event(true).finish().with(Forward).try_init()?,
     }
     panic::set_hook(Box::new(log_panic));
     Ok(())

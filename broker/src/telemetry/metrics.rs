@@ -194,18 +194,23 @@ impl Metrics {
     }
 
     /// A plugin's own counter.
-    pub fn plugin_counter(&self, name: &str, help: &str) -> Counter {
+    pub fn plugin_counter(&self, name: &str, help: &str, labels: &[(&'static str, &str)]) -> Counter {
         let name = format!("jackfield_plugin_{name}");
         self.recorder.describe_counter(KeyName::from(name.clone()), None, help.to_owned().into());
-        self.recorder.register_counter(&Key::from_name(name), &METADATA)
+        self.recorder.register_counter(&series(name, labels), &METADATA)
     }
 
     /// A plugin's own gauge.
-    pub fn plugin_gauge(&self, name: &str, help: &str) -> Gauge {
+    pub fn plugin_gauge(&self, name: &str, help: &str, labels: &[(&'static str, &str)]) -> Gauge {
         let name = format!("jackfield_plugin_{name}");
         self.recorder.describe_gauge(KeyName::from(name.clone()), None, help.to_owned().into());
-        self.recorder.register_gauge(&Key::from_name(name), &METADATA)
+        self.recorder.register_gauge(&series(name, labels), &METADATA)
     }
+}
+
+fn series(name: String, labels: &[(&'static str, &str)]) -> Key {
+    let label = |&(name, value): &(&'static str, &str)| Label::new(name, value.to_owned());
+    Key::from_parts(name, labels.iter().map(label).collect::<Vec<_>>())
 }
 
 impl Default for Metrics {

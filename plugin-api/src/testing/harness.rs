@@ -20,7 +20,7 @@ use crate::{
     event::Event,
     host::{Host, SessionRequest},
     json::RawJson,
-    log::LogRecord,
+    log::{BrokerRecord, LogRecord},
     message::{CommandKey, Request},
     permission::Action,
     plugin::Plugin,
@@ -153,6 +153,11 @@ impl Harness {
         self.loaded.log(record)
     }
 
+    /// Hands a line of the broker's own log to the sinks for it.
+    pub fn broker_log(&self, record: &BrokerRecord) {
+        self.loaded.broker_log(record);
+    }
+
     /// Tells the session observers of a change.
     pub fn session_changed(&self, change: &SessionChange) {
         self.loaded.session_changed(change);
@@ -227,12 +232,13 @@ impl Harness {
         Arc::clone(self.world.state().stores.entry(plugin.to_owned()).or_default())
     }
 
-    /// The value of a counter, where a plugin registered it.
+    /// The value of a counter, where a plugin registered it. One with labels is named with them, in their order:
+    /// `calls_total{reason="refused"}`.
     pub fn counter(&self, name: &str) -> Option<u64> {
         self.world.state().counters.get(name).copied()
     }
 
-    /// The value of a gauge, where a plugin registered it.
+    /// The value of a gauge, likewise.
     pub fn gauge(&self, name: &str) -> Option<f64> {
         self.world.state().gauges.get(name).copied()
     }

@@ -158,15 +158,24 @@ impl Host for TestHost {
         Ok(store)
     }
 
-    fn counter(&self, name: &str, _help: &str) -> Counter {
-        let (world, name) = (Arc::clone(&self.world), name.to_owned());
+    fn counter_with(&self, name: &str, _help: &str, labels: &[(&'static str, &str)]) -> Counter {
+        let (world, name) = (Arc::clone(&self.world), series(name, labels));
         world.state().counters.entry(name.clone()).or_default();
         Counter::new(move |n| *world.state().counters.entry(name.clone()).or_default() += n)
     }
 
-    fn gauge(&self, name: &str, _help: &str) -> Gauge {
-        let (world, name) = (Arc::clone(&self.world), name.to_owned());
+    fn gauge_with(&self, name: &str, _help: &str, labels: &[(&'static str, &str)]) -> Gauge {
+        let (world, name) = (Arc::clone(&self.world), series(name, labels));
         world.state().gauges.entry(name.clone()).or_default();
         Gauge::new(move |value| *world.state().gauges.entry(name.clone()).or_default() = value)
     }
+}
+
+/// A metric's name with its labels, as Prometheus writes it: `calls_total{reason="refused"}`.
+fn series(name: &str, labels: &[(&'static str, &str)]) -> String {
+    if labels.is_empty() {
+        return name.to_owned();
+    }
+    let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+    format!("{name}{{{}}}", labels.join(","))
 }

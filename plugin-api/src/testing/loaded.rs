@@ -14,7 +14,7 @@ use crate::{
     event::{Event, Filtered},
     host::{CommandInfo, Host, PluginInfo},
     json::{RawJson, RawObject},
-    log::LogRecord,
+    log::{BrokerRecord, LogRecord},
     message::{Answer, CommandKey, Outcome, Request},
     permission::Action,
     plugin::{Manifest, Plugin, Registered, Registrar},
@@ -223,6 +223,11 @@ impl Loaded {
     pub(super) fn log(&self, record: &LogRecord) -> Result<()> {
         let mut sinks = self.plugins.iter().flat_map(|plugin| &plugin.registered.log_sinks);
         sinks.try_for_each(|sink| sink.log(record))
+    }
+
+    pub(super) fn broker_log(&self, record: &BrokerRecord) {
+        let sinks = self.plugins.iter().flat_map(|plugin| &plugin.registered.broker_log_sinks);
+        sinks.for_each(|sink| sink.record(record));
     }
 }
 

@@ -90,6 +90,32 @@ async fn lands_in_the_brokers_own_log() {
     .await;
 }
 
+/// `level` is the log's own: the number of `core session log` stands beside it.
+#[tokio::test]
+async fn carries_user_session_source_and_level_in_json() {
+    on_both(async |transport| {
+        let broker =
+            Broker::start(Options::default().args(&["--log-format", "json"]).env("RUST_LOG", "debug")).await;
+        let mut ann = broker.login(transport, "ann").await;
+        for (level, name) in [(0, "ERROR"), (3, "ERROR"), (4, "WARN"), (5, "INFO"), (6, "INFO"), (7, "DEBUG")]
+        {
+            let message = format!("of level {level}");
+            ann.ok("core/session/log", json!({"source": "app", "message": message, "level": level})).await;
+            broker.logged(&message).await;
+            let log = broker.log();
+            let line = log.lines().find(|line| line.contains(&message)).unwrap();
+            let record: Value = serde_json::from_str(line).unwrap();
+            assert_eq!((&record["level"], &record["severity"]), (&json!(name), &json!(level)), "{line}");
+            assert_eq!(line.matches("\"level\":").count(), 1, "{line}");
+            let quoted = |text: &str| json!(format!("{text:?}"));
+            assert_eq!(record["user"], quoted("ann"));
+            assert_eq!(record["session_id"], quoted(ann.session_id()));
+            assert_eq!(record["source"], quoted("app"));
+        }
+    })
+    .await;
+}
+
 /// What a client writes stays one line, and is not taken for the broker's own words.
 #[tokio::test]
 async fn cannot_forge_a_line() {

@@ -1,0 +1,165 @@
+//! The task that sends to one server.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use jackfield_plugin_api::Shutdown;
+
+use crate::{
+    backoff::Backoff,
+    config::Settings,
+    meters::Reason,
+    outlet::Outlet,
+    spool::Spool,
+    transport::{Connection, Outcome, Progress, Resends},
+};
+
+/// A connection that held so long was a good one: the next attempt is the first again.
+const GOOD: Duration = Duration::from_secs(1);
+
+/// Where records come from.
+pub(crate) enum Source {
+    Memory,
+    Disk(Arc<Spool>),
+}
+
+/// Sends what waits for one server.
+pub(crate) struct Sender {
+    outlet: Arc<Outlet>,
+    settings: Arc<Settings>,
+    source: Source,
+    /// Requested when there is no more time.
+    give_up: Shutdown,
+    progress: Progress,
+    /// What was written last, oldest first: at most `resend` records.
+    recent: VecDeque<Bytes>,
+}
+
+/// Whether the operator was told that a server cannot be reached.
+enum Reached {
+    Yes,
+    No,
+}
+
+impl Sender {
+    pub(crate) fn new(
+        outlet: Arc<Outlet>,
+        settings: Arc<Settings>,
+        source: Source,
+        give_up: Shutdown,
+    ) -> Self {
+        Self { outlet, settings, source, give_up, progress: Progress::default(), recent: VecDeque::new() }
+    }
+
+    /// Runs until all is sent that there will be, or until there is no more time.
+    pub(crate) async fn run(mut self) {
+        let mut backoff = Backoff::new();
+        let mut reached = Reached::Yes;
+        loop {
+            let started = Instant::now();
+            let error = match self.session(&mut reached).await {
+                Ok(()) => return,
+                Err(error) => error,
+            };
+            if started.elapsed() >= GOOD {
+                backoff.reset();
+            }
+            if let Reached::Yes = std::mem::replace(&mut reached, Reached::No) {
+                tracing::warn!(server = %self.outlet.server, %error, "cannot send to the log server; what is logged waits");
+            }
+            if self.give_up.is_requested() || self.is_kept() {
+                return;
+            }
+            self.outlet.meters().reconnects.inc();
+            let pause = tokio::time::sleep(backoff.delay());
+            if self.give_up.or(pause).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Whether there will be no more records, and those that are left are on disk: no reason to wait for the server.
+    fn is_kept(&self) -> bool {
+        matches!(&self.source, Source::Disk(spool) if spool.is_closed())
+    }
+
+    /// Connects, and sends until the connection ends or nothing is left.
+    async fn session(&mut self, reached: &mut Reached) -> io::Result<()> {
+        let give_up = self.give_up.clone();
+        let connect = Connection::open(&self.outlet.server, &self.settings);
+        let Some(connection) = give_up.or(connect).await else { return Ok(()) };
+        let mut connection = connection?;
+        let resends = connection.resends();
+        self.send_recent_again(&mut connection).await?;
+        loop {
+            let batch = tokio::select! {
+                biased;
+                () = give_up.requested() => return Ok(()),
+                error = connection.closed() => return Err(error),
+                batch = self.next() => batch,
+            };
+            let Some(batch) = batch else {
+                connection.finish().await;
+                return Ok(());
+            };
+            let sent = give_up.or(connection.send(&batch, &mut self.progress)).await;
+            self.account(&batch, resends).await;
+            match sent {
+                None => return Ok(()),
+                Some(sent) => sent?,
+            }
+            if let Reached::No = std::mem::replace(reached, Reached::Yes) {
+                tracing::info!(server = %self.outlet.server, "the log server takes records again");
+            }
+        }
+    }
+
+    /// What was in the kernel's buffers when a connection died is lost, and nobody says how much that was.
+    async fn send_recent_again(&mut self, connection: &mut Connection) -> io::Result<()> {
+        if matches!(connection.resends(), Resends::Nothing) || self.recent.is_empty() {
+            return Ok(());
+        }
+        let recent: Vec<Bytes> = self.recent.iter().cloned().collect();
+        let mut progress = Progress::default();
+        let send = connection.send(&recent, &mut progress);
+        // Dropped half-way, they are still what was written last.
+        match self.give_up.or(send).await {
+            Some(sent) => sent,
+            None => Ok(()),
+        }
+    }
+
+    async fn next(&self) -> Option<Vec<Bytes>> {
+        match &self.source {
+            Source::Memory => self.outlet.queue.next().await,
+            Source::Disk(spool) => spool.next().await,
+        }
+    }
+
+    /// Counts what became of the first records of a batch, and lets go of them.
+    async fn account(&mut self, batch: &[Bytes], resends: Resends) {
+        let done = self.progress.take_done();
+        let count = |outcome: Outcome| done.iter().filter(|known| **known == outcome).count();
+        let meters = self.outlet.meters();
+        meters.sent.add(count(Outcome::Sent) as u64);
+        meters.dropped(Reason::TooLarge, count(Outcome::TooLarge));
+        meters.dropped(Reason::Rejected, count(Outcome::Rejected));
+        if matches!(resends, Resends::Last) && self.settings.resend > 0 {
+            self.recent.extend(batch.iter().take(done.len()).cloned());
+            let surplus = self.recent.len().saturating_sub(self.settings.resend);
+            self.recent.drain(..surplus);
+        }
+        if done.is_empty() {
+            return;
+        }
+        match &self.source {
+            Source::Memory => self.outlet.done(done.len()),
+            Source::Disk(spool) => spool.done(done.len()).await,
+        }
+    }
+}
