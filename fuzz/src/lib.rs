@@ -39,6 +39,8 @@ pub enum Got {
     TooLarge,
     /// Text that is not UTF-8, likewise.
     NotUtf8,
+    /// TLS, where there is none, likewise.
+    Tls,
     /// A violation of the transport's protocol, likewise.
     Protocol,
 }
@@ -48,6 +50,7 @@ impl From<Violation> for Got {
         match violation {
             Violation::TooLarge(_) => Self::TooLarge,
             Violation::NotUtf8 => Self::NotUtf8,
+            Violation::Tls => Self::Tls,
             Violation::Protocol => Self::Protocol,
         }
     }

@@ -6,7 +6,7 @@ mod secrets;
 
 use serde_json::{Value, json};
 
-use crate::support::{Broker, Client, Options, Transport, code, error_of, on_both, within};
+use crate::support::{Broker, Client, Options, code, error_of, on_all, on_both, within};
 
 #[tokio::test]
 async fn a_login_makes_a_session() {
@@ -323,14 +323,14 @@ async fn connections_per_user() {
 
 #[tokio::test]
 async fn connections() {
-    on_both(async |transport| {
-        let broker = Broker::start(Options::default().set("limits.connections=2")).await;
+    on_all(async |transport| {
+        let broker = Broker::start(Options::default().with_tls().set("limits.connections=2")).await;
         let first = broker.login(transport, "ann").await;
         let mut second = broker.connect(transport).await;
         second.ok("core/core/ping", json!({})).await;
         let mut third = broker.connect(transport).await;
         let (_, close) = third.drain().await;
-        if transport == Transport::Ws {
+        if transport.is_websocket() {
             assert_eq!(close, Some((1013, "limit_exceeded".into())));
         }
         second.login("bob").await;

@@ -128,7 +128,11 @@ type Secured = (TlsStream<TcpStream>, Option<Arc<PeerCertificate>>);
 
 async fn secure(socket: TcpStream, material: &Material, framing: Framing) -> Result<Secured, HandshakeError> {
     let first = first_byte(&socket).await.map_err(HandshakeError::Tls)?;
-    if !first.is_empty() && !begins_tls(&first) {
+    if first.is_empty() {
+        // Somebody who only looked whether the port is open: no failure of TLS.
+        return Err(HandshakeError::Other(io::ErrorKind::UnexpectedEof.into()));
+    }
+    if !begins_tls(&first) {
         return Err(HandshakeError::PlainText);
     }
     let acceptor = TlsAcceptor::from(material.server_config(framing));

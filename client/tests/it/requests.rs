@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use jackfield_client::{Client, ConnectOptions, Error, EventMode, Login, Timeouts};
+use jackfield_client::{Client, ConnectOptions, DisconnectReason, Error, EventMode, Login, Timeouts};
 use serde_json::{Value, json, value::RawValue};
 
 use crate::support::{Kind, Server, on_both};
@@ -226,9 +226,16 @@ async fn nobody_there_is_an_error() {
 }
 
 #[tokio::test]
-async fn tls_is_not_supported_yet() {
-    for url in ["wss://localhost", "tls://localhost"] {
-        let error = ConnectOptions::new(url).unwrap_err();
-        assert!(error.to_string().starts_with("unsupported scheme"), "{error}");
-    }
+async fn a_server_without_tls_is_not_taken_for_one_with_it() {
+    let server = Server::start(Kind::Tcp).await;
+    let url = server.url().replace("tcp://", "tls://");
+    let options = ConnectOptions::new(&url).unwrap();
+    let answering = async {
+        let mut peer = server.accept().await;
+        peer.send_text("no TLS here").await;
+        peer
+    };
+    let (connected, _peer) = tokio::join!(Client::connect(options), answering);
+    let error = connected.unwrap_err();
+    assert!(matches!(error, Error::Connect { reason: DisconnectReason::Tls(_), .. }), "{error:?}");
 }

@@ -86,6 +86,19 @@ async fn a_handshake_that_does_not_go_on_is_given_up() {
 }
 
 #[tokio::test]
+async fn who_only_looks_whether_the_port_is_open_is_not_logged() {
+    let broker = Broker::start(options()).await;
+    for transport in [Transport::Wss, Transport::Tls] {
+        drop(socket(&broker, transport).await);
+        // Behind it, so that the log would have the other's line by then.
+        expect_end(&broker, transport, b"plain").await;
+    }
+    let lines = || broker.log().matches("a client without TLS came to a TLS listener; closed").count();
+    eventually("two lines in the log", || lines() == 2).await;
+    assert!(!broker.log().contains("TLS handshake failed"), "{}", broker.log());
+}
+
+#[tokio::test]
 async fn what_only_begins_as_tls_is_refused() {
     let broker = Broker::start(options()).await;
     for transport in [Transport::Wss, Transport::Tls] {
