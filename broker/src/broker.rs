@@ -22,7 +22,7 @@ use crate::{
     host::Stores,
     lifecycle::Shared,
     plugin,
-    service::{Runtime, Service},
+    service::{Prepared, Runtime, Service},
     telemetry::Metrics,
     transport::Listener,
 };
@@ -111,7 +111,7 @@ impl Broker {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let runtime = runtime(config);
         let config = runtime.shared.settings.load_full();
-        let services = load_services(&config, &runtime)?;
+        let services = load_off_thread(&config, &runtime).await?;
         let listeners = bind(&config).await?;
         let admin = match &config.admin.listen {
             Some(address) => {
@@ -143,18 +143,17 @@ impl Broker {
     ///
     /// # Errors
     /// What is wrong with it. Nothing has changed then.
-    #[expect(clippy::unused_async, reason = "libraries are loaded here off the runtime's threads")]
     pub async fn reload(&self, config: Config) -> Result<Vec<String>, StartError> {
-        let mut prepared = Vec::new();
-        for service in self.services.iter().filter(|service| config.services.contains_key(service.name())) {
-            prepared.push((service, service.prepare(&config)?));
-        }
-        for (service, prepared) in prepared {
+        let _turn = self.runtime.changes.lock().await;
+        let config = Arc::new(config);
+        let services = self.services.iter().filter(|service| config.services.contains_key(service.name()));
+        let services: Vec<_> = services.cloned().collect();
+        for (service, prepared) in prepare_off_thread(services, &config).await? {
             service.commit(prepared);
             service.announce(&config);
         }
         let notes = needs_restart(&self.started_with, &config);
-        self.runtime.shared.settings.store(Arc::new(config));
+        self.runtime.shared.settings.store(config);
         Ok(notes)
     }
 
@@ -176,6 +175,7 @@ impl Broker {
             self.runtime.stop_handlers.cancel();
             self.runtime.handlers.wait().await;
         }
+        self.runtime.stop_services.cancel();
         self.services.iter().for_each(|service| {
             service.stop_services();
             service.close_connections();
@@ -239,11 +239,37 @@ fn runtime(config: Config) -> Arc<Runtime> {
         handlers: TaskTracker::new(),
         stop_handlers: CancellationToken::new(),
         services: TaskTracker::new(),
+        stop_services: CancellationToken::new(),
+        changes: tokio::sync::Mutex::default(),
         stop_accepting: CancellationToken::new(),
         connections: AtomicUsize::new(0),
         refusals: AtomicUsize::new(0),
         last_connection: AtomicU64::new(0),
     })
+}
+
+/// Libraries are loaded, and plugins register, where that may take its time.
+async fn load_off_thread(
+    config: &Arc<Config>,
+    runtime: &Arc<Runtime>,
+) -> Result<Vec<Arc<Service>>, StartError> {
+    let (config, runtime) = (Arc::clone(config), Arc::clone(runtime));
+    let loading = tokio::task::spawn_blocking(move || load_services(&config, &runtime));
+    loading.await.map_err(|error| StartError::Runtime(error.to_string()))?
+}
+
+/// Makes a configuration ready for these services, likewise.
+async fn prepare_off_thread(
+    services: Vec<Arc<Service>>,
+    config: &Arc<Config>,
+) -> Result<Vec<(Arc<Service>, Prepared)>, StartError> {
+    let config = Arc::clone(config);
+    let prepare = move |service: Arc<Service>| {
+        let prepared = service.prepare(&config)?;
+        Ok((service, prepared))
+    };
+    let preparing = tokio::task::spawn_blocking(move || services.into_iter().map(prepare).collect());
+    preparing.await.map_err(|error| StartError::Runtime(error.to_string()))?
 }
 
 fn load_services(config: &Config, runtime: &Arc<Runtime>) -> Result<Vec<Arc<Service>>, StartError> {

@@ -93,7 +93,7 @@ pub use command::{CallMode, Command, Definition, Handler, NoArguments};
 pub use context::{Call, Context};
 pub use error::{Error, ErrorCode, Result};
 pub use event::{Event, EventFilter, Filtered, ServiceScope, Subscription, Topic};
-pub use host::{CommandInfo, Counter, Gauge, Host, PluginInfo, SessionRequest};
+pub use host::{CommandInfo, Counter, Gauge, Host, PluginInfo, PluginSource, SessionRequest};
 pub use json::{RawJson, RawObject};
 pub use log::{LogRecord, LogSink, Severity};
 pub use message::{Answer, CommandKey, Outcome, Request};

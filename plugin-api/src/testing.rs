@@ -25,7 +25,7 @@ pub use connection::BrokerEnd;
 pub use harness::Harness;
 pub use services::RunningServices;
 pub use store::MemoryStore;
-pub use world::{Published, SentRequest};
+pub use world::{PluginChange, Published, SentRequest};
 
 /// The service that the harness plays.
 pub const SERVICE: &str = "test";

@@ -14,9 +14,10 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use jackfield_plugin_api::{
     Action, Call, Caller, CommandInfo, CommandKey, Counter, Error, ErrorCode, Event, Gauge, Host, LogRecord,
-    LogSink, PluginInfo, RawJson, Request, Result, ServiceScope, SessionId, SessionInfo, SessionRef,
-    SessionRequest, Store, Subscription, Topic, UserId, VirtualSession, Who,
+    LogSink, PluginInfo, PluginSource, RawJson, Request, Result, ServiceScope, SessionId, SessionInfo,
+    SessionRef, SessionRequest, Store, Subscription, Topic, UserId, VirtualSession, Who,
 };
+use serde_json::Value;
 
 use crate::{codec::CloseReason, lifecycle::Sessions, router::Router, session::Session, transport::Stream};
 pub use store::Stores;
@@ -38,6 +39,8 @@ pub struct Facilities {
     pub stores: Arc<Stores>,
     /// Serves the broker's end of a virtual session; set once connections can be served.
     pub connect: OnceLock<Box<dyn Connect>>,
+    /// Changes the plugins; set once they are running.
+    pub manage: OnceLock<Box<dyn Manage>>,
 }
 
 /// Tells of a plugin.
@@ -55,6 +58,28 @@ pub trait Connect: Send + Sync {
     fn connect(&self, stream: Box<dyn Stream>, remote: Arc<str>) -> Result<()>;
 }
 
+/// Changes which plugins there are while the broker runs. What fails changes nothing.
+#[async_trait]
+pub trait Manage: Send + Sync {
+    /// Loads one, with this table where one is given.
+    ///
+    /// # Errors
+    /// Those of [`Host::load_plugin`].
+    async fn load(&self, source: PluginSource, config: Option<Value>) -> Result<PluginInfo>;
+
+    /// Unloads one.
+    ///
+    /// # Errors
+    /// Those of [`Host::unload_plugin`].
+    async fn unload(&self, name: &str) -> Result<()>;
+
+    /// Loads one anew.
+    ///
+    /// # Errors
+    /// Those of [`Host::reload_plugin`].
+    async fn reload(&self, name: &str, config: Option<Value>) -> Result<PluginInfo>;
+}
+
 /// The broker, as one plugin of one service sees it.
 pub struct PluginHost {
     plugin: Box<str>,
@@ -69,6 +94,10 @@ impl PluginHost {
 
     fn sessions(&self) -> &Sessions {
         &self.facilities.sessions
+    }
+
+    fn manage(&self) -> Result<&dyn Manage> {
+        self.facilities.manage.get().map(|manage| &**manage).ok_or_else(|| ErrorCode::InvalidOperation.into())
     }
 
     fn live(&self, session: SessionRef<'_>) -> Result<Arc<Session>> {
@@ -154,6 +183,18 @@ impl Host for PluginHost {
 
     fn plugins(&self) -> Vec<PluginInfo> {
         self.facilities.plugins.load().iter().map(|plugin| plugin.describe()).collect()
+    }
+
+    async fn load_plugin(&self, source: PluginSource, config: Option<Value>) -> Result<PluginInfo> {
+        self.manage()?.load(source, config).await
+    }
+
+    async fn unload_plugin(&self, name: &str) -> Result<()> {
+        self.manage()?.unload(name).await
+    }
+
+    async fn reload_plugin(&self, name: &str, config: Option<Value>) -> Result<PluginInfo> {
+        self.manage()?.reload(name, config).await
     }
 
     fn log(&self, record: LogRecord) -> Result<()> {

@@ -6,12 +6,13 @@ use std::{
 };
 
 use parking_lot::{Mutex, MutexGuard};
+use serde_json::Value;
 
 use super::{SERVICE, connection::BrokerEnd, loaded::Loaded, store::MemoryStore};
 use crate::{
     error::{Error, ErrorCode, Result},
     event::{Event, ServiceScope, Subscription, Topic},
-    host::SessionRequest,
+    host::{PluginSource, SessionRequest},
     json::RawJson,
     log::LogRecord,
     session::{Caller, SessionChange, SessionChangeKind, SessionId, SessionInfo, UserId},
@@ -33,6 +34,17 @@ pub struct SentRequest {
     pub session_id: SessionId,
     /// What.
     pub request: SessionRequest,
+}
+
+/// A change of the plugins that a plugin asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PluginChange {
+    /// To load one, with this table.
+    Load(PluginSource, Option<Value>),
+    /// To unload one.
+    Unload(String),
+    /// To reload one, with this table.
+    Reload(String, Option<Value>),
 }
 
 pub(super) type Responder = Arc<dyn Fn(&SessionId, &SessionRequest) -> Result<RawJson> + Send + Sync>;
@@ -58,6 +70,9 @@ pub(super) struct State {
     pub(super) stores: BTreeMap<String, Arc<MemoryStore>>,
     pub(super) counters: BTreeMap<String, u64>,
     pub(super) gauges: BTreeMap<String, f64>,
+    pub(super) plugin_changes: Vec<PluginChange>,
+    /// The plugins that would be loaded by now, besides those of the harness.
+    pub(super) further_plugins: Vec<String>,
 }
 
 impl World {

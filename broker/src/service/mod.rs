@@ -1,8 +1,10 @@
 //! One service: its listeners, its plugins, its sessions.
 
+mod change;
+mod lifetime;
+
 use std::{
     io,
-    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -11,14 +13,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use futures_util::FutureExt;
 use jackfield_plugin_api::{
-    Authenticator, Error, ErrorCode, Host, Permission, RawJson, Result, Service as PluginService, Topic,
-    UserId,
+    Authenticator, Error, ErrorCode, Host, Permission, RawJson, Result, Topic, UserId,
 };
 use parking_lot::Mutex;
 use secrecy::SecretString;
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{net::TcpStream, sync::Mutex as Turn, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -29,18 +29,14 @@ use crate::{
     event::NamedFilter,
     host::{Connect, Describe, Facilities, PluginHost, Stores},
     lifecycle::{Sessions, Shared},
-    plugin::{self, Loaded},
+    plugin::{self, Loaded, Overlay, Wanted},
     registry::{Registry, Snapshot},
     router::Router,
-    telemetry::panics,
     transport::{Listener, Stream, WebSocket},
 };
 
 /// After an error of `accept`, such as too many open files, the listener waits this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// For how long a plugin's services may take to end before those of the one in its place are started.
-const SERVICE_STOP: Duration = Duration::from_secs(5);
 
 /// A connection over the limit has so long for its handshake, which it needs to be told so.
 const REFUSAL: Duration = Duration::from_secs(2);
@@ -60,6 +56,10 @@ pub(crate) struct Runtime {
     pub(crate) stop_handlers: CancellationToken,
     /// Plugins' services.
     pub(crate) services: TaskTracker,
+    /// Set when they are to end.
+    pub(crate) stop_services: CancellationToken,
+    /// Held by whoever changes the plugins or the configuration.
+    pub(crate) changes: Turn<()>,
     /// Set when nothing is to be accepted any more.
     pub(crate) stop_accepting: CancellationToken,
     pub(crate) connections: AtomicUsize,
@@ -75,6 +75,7 @@ pub(crate) struct Service {
     endpoint: Arc<Endpoint>,
     facilities: Arc<Facilities>,
     plugins: Mutex<Vec<Arc<Loaded>>>,
+    overlay: Mutex<Overlay>,
     /// The password that was made at start, where none is configured.
     generated_password: SecretString,
     password_printed: AtomicBool,
@@ -107,6 +108,7 @@ impl Service {
             plugins: ArcSwap::default(),
             stores: Arc::clone(&runtime.stores),
             connect: std::sync::OnceLock::new(),
+            manage: std::sync::OnceLock::new(),
         });
         let service = Self {
             runtime: Arc::clone(runtime),
@@ -118,6 +120,7 @@ impl Service {
             }),
             facilities,
             plugins: Mutex::default(),
+            overlay: Mutex::default(),
             generated_password: uuid::Uuid::new_v4().simple().to_string().into(),
             password_printed: AtomicBool::new(false),
             name,
@@ -184,10 +187,11 @@ impl Service {
     pub(crate) fn start(self: &Arc<Self>) {
         let connector =
             Connector { runtime: Arc::clone(&self.runtime), endpoint: Arc::clone(&self.endpoint) };
-        // Set once, here.
+        // Both are set once, here.
         self.facilities.connect.set(Box::new(connector)).ok();
+        self.facilities.manage.set(Box::new(change::Manager(Arc::downgrade(self)))).ok();
         for plugin in self.plugins.lock().iter() {
-            start_services(&self.runtime, &self.endpoint.sessions, plugin);
+            lifetime::start_services(&self.runtime, &self.endpoint.sessions, plugin);
         }
     }
 
@@ -246,51 +250,28 @@ impl Service {
     /// Makes another configuration ready; nothing has changed by that.
     pub(crate) fn prepare(&self, config: &Config) -> Result<Prepared, Vec<ConfigError>> {
         let own = service_config(config, &self.name)?;
+        let previous = self.plugins.lock().clone();
+        let overlay = self.overlay.lock().clone();
+        let host = |plugin: &str| -> Arc<dyn Host> {
+            Arc::new(PluginHost::new(plugin, Arc::clone(&self.facilities)))
+        };
+        let wanted =
+            Wanted { config, service: &self.name, overlay: &overlay, previous: &previous, host: &host };
+        // Before plugins are asked for anything.
+        policy(own, &self.name)?;
+        self.prepared(config, plugin::load(&wanted)?)
+    }
+
+    /// The same with these plugins.
+    fn prepared(&self, config: &Config, plugins: Vec<Arc<Loaded>>) -> Result<Prepared, Vec<ConfigError>> {
+        let own = service_config(config, &self.name)?;
         let policy = policy(own, &self.name)?;
         let administrator = self.administrator(own)?;
-        let plugins = self.load_plugins(config)?;
         let mut entries = Vec::new();
         for plugin in &plugins {
             entries.extend(plugin.entries().map_err(|error| self.plugin_problem(plugin, &error))?);
         }
         Ok(Prepared { policy, administrator, plugins, snapshot: Snapshot::build(entries) })
-    }
-
-    /// Puts a configuration in force.
-    pub(crate) fn commit(&self, prepared: Prepared) {
-        let before = self.install(prepared);
-        let after = self.plugins.lock().clone();
-        let missing_in =
-            |list: &[Arc<Loaded>], plugin: &Arc<Loaded>| !list.iter().any(|other| Arc::ptr_eq(other, plugin));
-        let gone: Vec<_> = before.iter().filter(|plugin| missing_in(&after, plugin)).cloned().collect();
-        let new: Vec<_> = after.iter().filter(|plugin| missing_in(&before, plugin)).cloned().collect();
-        for plugin in &gone {
-            plugin.stop.request();
-            self.tell_of_plugin("unloaded", plugin);
-        }
-        for plugin in &new {
-            self.tell_of_plugin("loaded", plugin);
-        }
-        let runtime = Arc::clone(&self.runtime);
-        let sessions = Arc::clone(&self.endpoint.sessions);
-        self.runtime.services.spawn(async move {
-            // A new service may want the port of the old one.
-            for plugin in &gone {
-                plugin.running.close();
-                tokio::time::timeout(SERVICE_STOP, plugin.running.wait()).await.ok();
-            }
-            for plugin in &new {
-                start_services(&runtime, &sessions, plugin);
-            }
-        });
-    }
-
-    fn tell_of_plugin(&self, what: &'static str, plugin: &Loaded) {
-        let body = serde_json::json!({ "version": plugin.manifest.version });
-        let body = RawJson::from_value(&body).unwrap_or_default();
-        self.endpoint
-            .sessions
-            .notify(Topic::new("core", "plugin", what, plugin.manifest.name.as_str()), body);
     }
 
     /// Ends the plugins' services.
@@ -333,14 +314,6 @@ impl Service {
         self.plugins.lock().clear();
     }
 
-    fn load_plugins(&self, config: &Config) -> Result<Vec<Arc<Loaded>>, Vec<ConfigError>> {
-        let host = |plugin: &str| -> Arc<dyn Host> {
-            Arc::new(PluginHost::new(plugin, Arc::clone(&self.facilities)))
-        };
-        let previous = self.plugins.lock().clone();
-        plugin::load(config, &self.name, &previous, &host)
-    }
-
     /// Puts plugins and policy in force, and gives the plugins that were in force before.
     fn install(&self, prepared: Prepared) -> Vec<Arc<Loaded>> {
         let Prepared { policy, administrator, plugins, snapshot } = prepared;
@@ -379,27 +352,6 @@ impl Service {
         let password = own.admin_password.clone().unwrap_or_else(|| self.generated_password.clone());
         Ok(Arc::new(Administrator::new(user, password)))
     }
-}
-
-fn start_services(runtime: &Runtime, sessions: &Arc<Sessions>, plugin: &Arc<Loaded>) {
-    for service in &plugin.registered.services {
-        let run = run_service(Arc::clone(service), Arc::clone(plugin), Arc::clone(sessions));
-        runtime.services.spawn(plugin.running.track_future(run));
-    }
-}
-
-async fn run_service(service: Arc<dyn PluginService>, plugin: Arc<Loaded>, sessions: Arc<Sessions>) {
-    let (name, host) = (&plugin.manifest.name, Arc::clone(&plugin.provider.host));
-    let run = AssertUnwindSafe(service.run(host, plugin.stop.clone())).catch_unwind();
-    let error = match run.await {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => error,
-        Err(panic) => panics::caught_in(name, &"service", &*panic),
-    };
-    plugin.set_state("failed");
-    tracing::error!(plugin = name, %error, "a plugin's service failed");
-    let body = RawJson::from_value(&serde_json::json!({ "error": error.text() })).unwrap_or_default();
-    sessions.notify(Topic::new("core", "plugin", "failed", name.as_str()), body);
 }
 
 fn service_config<'a>(config: &'a Config, name: &str) -> Result<&'a ServiceConfig, Vec<ConfigError>> {

@@ -1,0 +1,75 @@
+//! A plugin's services, from its start to its end.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::{FutureExt, future::join_all};
+use jackfield_plugin_api::{RawJson, Service as PluginService, Topic};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::Runtime;
+use crate::{
+    lifecycle::Sessions,
+    plugin::{Loaded, State},
+    telemetry::panics,
+};
+
+/// How often is looked whether a plugin that is to go is still at work: soon at first, then less often.
+const LOOKS: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(50)];
+
+pub(super) fn start_services(runtime: &Runtime, sessions: &Arc<Sessions>, plugin: &Arc<Loaded>) {
+    for service in &plugin.registered.services {
+        let run = run_service(Arc::clone(service), Arc::clone(plugin), Arc::clone(sessions));
+        runtime.services.spawn(plugin.running.track_future(run));
+    }
+}
+
+async fn run_service(service: Arc<dyn PluginService>, plugin: Arc<Loaded>, sessions: Arc<Sessions>) {
+    let (name, host) = (plugin.name(), Arc::clone(&plugin.provider.host));
+    let run = AssertUnwindSafe(service.run(host, plugin.stop.clone())).catch_unwind();
+    let Some(ended) = plugin.abandon.run_until_cancelled(run).await else {
+        return tracing::warn!(plugin = name, "a plugin's service did not end in time");
+    };
+    let error = match ended {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error,
+        Err(panic) => panics::caught_in(name, &"service", &*panic),
+    };
+    plugin.set_state(State::Failed);
+    tracing::error!(plugin = name, %error, "a plugin's service failed");
+    let body = RawJson::from_value(&serde_json::json!({ "error": error.text() })).unwrap_or_default();
+    sessions.notify(Topic::new("core", "plugin", "failed", name), body);
+}
+
+/// Ends plugins that nothing new reaches any more.
+pub(super) async fn retire(runtime: &Runtime, plugins: Vec<Arc<Loaded>>) {
+    join_all(plugins.into_iter().map(|plugin| retire_one(runtime, plugin))).await;
+}
+
+async fn retire_one(runtime: &Runtime, plugin: Arc<Loaded>) {
+    let timeouts = runtime.shared.settings.load().timeouts.clone();
+    // protocol.md §6: requests under way finish, at most `timeouts.handler`. At the broker's end they have had theirs.
+    let finished = runtime.stop_services.run_until_cancelled(timeout(timeouts.handler, idle(&plugin))).await;
+    if matches!(finished, Some(Err(_))) {
+        tracing::warn!(
+            plugin = plugin.name(),
+            "requests under way did not finish before their plugin stopped"
+        );
+    }
+    plugin.stop.request();
+    plugin.running.close();
+    if timeout(timeouts.drain, plugin.running.wait()).await.is_err() {
+        plugin.abandon.cancel();
+    }
+    let (name, version) = (plugin.manifest.name.clone(), plugin.manifest.version.clone());
+    // What it does when it goes is its own business, and may take time.
+    tokio::task::spawn_blocking(move || drop(plugin)).await.ok();
+    tracing::info!(plugin = name, version, "a plugin was stopped");
+}
+
+async fn idle(plugin: &Loaded) {
+    let [soon, later] = LOOKS;
+    let started = Instant::now();
+    while !plugin.is_idle() {
+        sleep(if started.elapsed() < later { soon } else { later }).await;
+    }
+}
