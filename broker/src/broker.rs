@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -15,9 +16,10 @@ use jackfield_plugin_api::{CommandInfo, Plugin};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use crate::service::Inspection;
 use crate::{
     admin::{self, AdminServer},
-    config::{Config, ConfigError, ListenUrl, ServiceConfig},
+    config::{Config, ConfigError, ListenUrl, PluginTables, ServiceConfig},
     event::Events,
     host::Stores,
     lifecycle::Shared,
@@ -214,6 +216,22 @@ pub fn commands(config: &Config) -> Result<Vec<CommandInfo>, StartError> {
     let services = load_services(config, &runtime(config.clone()))?;
     let main = services.iter().find(|service| service.name() == "main").or(services.first());
     Ok(main.map(|service| service.registry().commands()).unwrap_or_default())
+}
+
+/// Loads a library, with its table in service `main` or else the first, and says what it is. Nothing of it is started.
+///
+/// # Errors
+/// Why it cannot be loaded.
+pub fn inspect(library: &Path, config: &Config) -> Result<Inspection, StartError> {
+    let mut alone = config.clone();
+    alone.services.retain(|name, _| name == "main" || !config.services.contains_key("main"));
+    for service in alone.services.values_mut() {
+        service.plugins.clear();
+        service.plugin_tables = PluginTables::default();
+    }
+    let services = load_services(&alone, &runtime(alone.clone()))?;
+    let service = services.first().ok_or_else(|| StartError::Runtime("there is no service".to_owned()))?;
+    Ok(service.inspect(library, config)?)
 }
 
 /// Every plugin that is linked in.

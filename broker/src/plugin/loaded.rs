@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
-use jackfield_plugin_api::{Error, Host, Manifest, PluginInfo, Registered, Shutdown};
+use jackfield_plugin_api::{Error, Host, Manifest, PluginInfo, Registered, Shutdown, ffi::host::Health};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::Candidate;
+use super::{Candidate, library::Opened};
 use crate::{
     config::PluginRef,
     host::Describe,
@@ -28,22 +28,36 @@ pub struct Loaded {
     pub abandon: CancellationToken,
     /// Its services, as long as they run.
     pub running: TaskTracker,
-    origin: Origin,
+    /// Where it came from.
+    pub origin: Origin,
+    health: Option<Arc<Health>>,
     config: Value,
     state: Mutex<State>,
 }
 
 /// Where a plugin came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Origin {
     /// It is linked in.
     Builtin,
+    /// From a library.
+    Library(Opened),
 }
 
 impl Origin {
     const fn name(&self) -> &'static str {
         match self {
             Self::Builtin => "builtin",
+            Self::Library(_) => "library",
+        }
+    }
+
+    /// The path it came by does not matter.
+    fn is_the_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Builtin, Self::Builtin) => true,
+            (Self::Library(one), Self::Library(other)) => one.content == other.content,
+            _ => false,
         }
     }
 }
@@ -86,6 +100,7 @@ impl Loaded {
             abandon: CancellationToken::new(),
             running: TaskTracker::new(),
             origin: candidate.origin.clone(),
+            health: candidate.health.clone(),
             config,
             state: Mutex::new(State::Running),
         })
@@ -93,7 +108,9 @@ impl Loaded {
 
     /// Whether this is what the candidate would be with that table.
     pub(super) fn is_the_same(&self, candidate: &Candidate, table: &Value) -> bool {
-        self.origin == candidate.origin && self.manifest == candidate.manifest && self.config == *table
+        self.origin.is_the_same(&candidate.origin)
+            && self.manifest == candidate.manifest
+            && self.config == *table
     }
 
     /// Its name.
@@ -116,6 +133,16 @@ impl Loaded {
             .iter()
             .map(|command| Entry::new(command.clone(), Arc::clone(&self.provider)))
             .collect()
+    }
+
+    /// How the library that it is in is doing.
+    pub fn health(&self) -> Option<&Arc<Health>> {
+        self.health.as_ref()
+    }
+
+    fn state(&self) -> State {
+        let quarantined = self.health.as_ref().is_some_and(|health| health.is_quarantined());
+        if quarantined { State::Quarantined } else { *self.state.lock() }
     }
 
     /// Takes note of what became of it.
@@ -155,7 +182,7 @@ impl Describe for Loaded {
             name: self.manifest.name.clone(),
             version: self.manifest.version.clone(),
             kind: self.origin.name().into(),
-            state: self.state.lock().name().into(),
+            state: self.state().name().into(),
             description: self.manifest.about.clone(),
             depends: self.manifest.depends.clone(),
             commands: commands.iter().map(|command| command.key.to_string()).collect(),

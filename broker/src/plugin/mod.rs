@@ -1,6 +1,7 @@
 //! The plugins of a service: which, in which order, with which configuration.
 
 mod candidate;
+mod library;
 mod loaded;
 mod order;
 mod overlay;
@@ -62,6 +63,18 @@ pub fn load(wanted: &Wanted<'_>) -> Result<Vec<Arc<Loaded>>, Vec<ConfigError>> {
         }
     }
     if problems.is_empty() { Ok(loaded) } else { Err(problems) }
+}
+
+/// Loads one plugin by itself, whatever it depends on.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn load_alone(wanted: &Wanted<'_>, reference: &PluginRef) -> Result<Arc<Loaded>, Vec<ConfigError>> {
+    let own = wanted.config.services.get(wanted.service);
+    let allowed = own.map(|own| own.library_sha256.as_slice()).unwrap_or_default();
+    let candidate = Candidate::find(reference, allowed)
+        .map_err(|missing| vec![ConfigError::new(None, "", missing.to_string())])?;
+    wanted.load_one(&candidate)
 }
 
 /// The table of a plugin that is loaded while the broker runs: the one that is given, else the one that it was given
@@ -155,12 +168,8 @@ impl Wanted<'_> {
 
     fn missing(&self, reference: &PluginRef, missing: &Missing) -> ConfigError {
         let problem = self.problem(reference, missing.to_string());
-        match missing {
-            Missing::Unknown(name) => {
-                let known = builtin();
-                problem.with_nearest(name, known.keys().map(String::as_str))
-            }
-        }
+        let Missing::Unknown(name) = missing else { return problem };
+        problem.with_nearest(name, builtin().keys().map(String::as_str))
     }
 
     /// The tables that belong to no plugin.

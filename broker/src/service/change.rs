@@ -152,7 +152,7 @@ impl Service {
                 let message = format!("{name}: {}", error.text());
                 failed(Error::about(ErrorCode::PluginUnavailable, message).with_source(error))
             }
-            Refusal::Panicked(error) => failed(error),
+            Refusal::Panicked { error, .. } => failed(error),
         })?;
         present.plugins.push(Arc::clone(&loaded));
         present.plugins = order.into_iter().filter_map(|place| present.plugins.get(place).cloned()).collect();
@@ -211,6 +211,7 @@ impl Service {
             self.tell_of_plugin("unloaded", plugin.name(), &json!({ "version": plugin.manifest.version }));
         }
         for plugin in &new {
+            lifetime::watch(&self.endpoint.sessions, plugin);
             let (name, version) = (plugin.name(), &plugin.manifest.version);
             tracing::info!(service = %self.name, plugin = name, version, "a plugin was loaded");
             self.tell_of_plugin("loaded", name, &json!({ "version": version }));

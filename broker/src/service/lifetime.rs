@@ -36,8 +36,24 @@ async fn run_service(service: Arc<dyn PluginService>, plugin: Arc<Loaded>, sessi
     };
     plugin.set_state(State::Failed);
     tracing::error!(plugin = name, %error, "a plugin's service failed");
-    let body = RawJson::from_value(&serde_json::json!({ "error": error.text() })).unwrap_or_default();
-    sessions.notify(Topic::new("core", "plugin", "failed", name), body);
+    failed(&sessions, name, error.text());
+}
+
+/// Tells when a plugin is quarantined.
+pub(super) fn watch(sessions: &Arc<Sessions>, plugin: &Loaded) {
+    let Some(health) = plugin.health() else { return };
+    let (sessions, name) = (Arc::downgrade(sessions), plugin.name().to_owned());
+    health.on_quarantine(move |reason| {
+        tracing::error!(plugin = name, reason, "a plugin was quarantined");
+        if let Some(sessions) = sessions.upgrade() {
+            failed(&sessions, &name, reason);
+        }
+    });
+}
+
+fn failed(sessions: &Sessions, plugin: &str, error: &str) {
+    let body = RawJson::from_value(&serde_json::json!({ "error": error })).unwrap_or_default();
+    sessions.notify(Topic::new("core", "plugin", "failed", plugin), body);
 }
 
 /// Ends plugins that nothing new reaches any more.

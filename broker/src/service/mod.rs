@@ -1,6 +1,7 @@
 //! One service: its listeners, its plugins, its sessions.
 
 mod change;
+mod inspect;
 mod lifetime;
 
 use std::{
@@ -34,6 +35,8 @@ use crate::{
     router::Router,
     transport::{Listener, Stream, WebSocket},
 };
+
+pub use inspect::Inspection;
 
 /// After an error of `accept`, such as too many open files, the listener waits this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -191,6 +194,7 @@ impl Service {
         self.facilities.connect.set(Box::new(connector)).ok();
         self.facilities.manage.set(Box::new(change::Manager(Arc::downgrade(self)))).ok();
         for plugin in self.plugins.lock().iter() {
+            lifetime::watch(&self.endpoint.sessions, plugin);
             lifetime::start_services(&self.runtime, &self.endpoint.sessions, plugin);
         }
     }

@@ -81,7 +81,8 @@ fn check_architecture(file: &File<'_>) -> Result<(), Unfit> {
         _ => found,
     };
     let little = file.endianness() == Endianness::Little;
-    let same_layout = file.is_64() == cfg!(target_pointer_width = "64") && little == cfg!(target_endian = "little");
+    let same_layout =
+        file.is_64() == cfg!(target_pointer_width = "64") && little == cfg!(target_endian = "little");
     if found == native && same_layout {
         return Ok(());
     }
@@ -97,7 +98,10 @@ fn check_ranges(file: &File<'_>, bytes: &[u8]) -> Result<(), Unfit> {
     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     for (start, size) in sections.chain(segments).chain(headers) {
         if start.checked_add(size).is_none_or(|end| end > length) {
-            return Err(damaged(format_args!("a part of it ends at byte {}, it has {length}", start.saturating_add(size))));
+            return Err(damaged(format_args!(
+                "a part of it ends at byte {}, it has {length}",
+                start.saturating_add(size)
+            )));
         }
     }
     Ok(())
