@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
@@ -137,7 +137,7 @@ pub struct SessionRequest {
 }
 
 /// What the registry tells of a command.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CommandInfo {
     /// Its class.
     pub class: String,
@@ -146,7 +146,7 @@ pub struct CommandInfo {
     /// Its name, `*` for any.
     pub cmd: String,
     /// Other names for `cmd`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
     /// What it does.
     pub description: String,
@@ -161,7 +161,7 @@ pub struct CommandInfo {
 }
 
 /// What `core plugin list` tells of a plugin.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PluginInfo {
     /// Its name.
     pub name: String,
