@@ -198,7 +198,7 @@ pub struct SessionRequest {
 }
 
 /// What the registry tells of a command.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CommandInfo {
     /// Its class.
     pub class: String,
@@ -207,7 +207,7 @@ pub struct CommandInfo {
     /// Its name, `*` for any.
     pub cmd: String,
     /// Other names for `cmd`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
     /// What it does.
     pub description: String,

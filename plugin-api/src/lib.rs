@@ -66,6 +66,7 @@
 //! - [`EventFilter`], [`SessionObserver`], [`LogSink`], [`Service`]: the other extension points.
 //! - [`Host`]: what a plugin may ask of the broker, [`Store`] and [`VirtualSession`] among it.
 //! - [`RawJson`]: data that is passed on as it was written.
+//! - [`ffi`], [`export_plugin!`]: plugins in libraries of their own, which a running broker loads.
 //! - `testing`, with the feature of that name: a harness that runs a plugin without a broker.
 
 pub mod auth;
@@ -73,6 +74,7 @@ pub mod command;
 pub mod context;
 pub mod error;
 pub mod event;
+pub mod ffi;
 pub mod host;
 pub mod json;
 pub mod log;
@@ -98,7 +100,7 @@ pub use json::{RawJson, RawObject};
 pub use log::{LogRecord, LogSink, Severity};
 pub use message::{Answer, CommandKey, Outcome, Request};
 pub use permission::{Action, Glob, Permission, Permissions};
-pub use plugin::{Builtin, Manifest, Plugin, Registered, Registrar};
+pub use plugin::{Builtin, Exec, Manifest, Plugin, Registered, Registrar};
 pub use service::{Service, Shutdown};
 pub use session::{
     Caller, EventMode, Identity, SessionChange, SessionChangeKind, SessionId, SessionInfo, SessionObserver,

@@ -128,7 +128,7 @@ impl Sessions {
             if !self.directory.remove(session) {
                 return;
             }
-            changes.record(session, SessionChangeKind::Ended { reason: reason.name() });
+            changes.record(session, SessionChangeKind::Ended { reason: reason.name().into() });
         }
         self.tell_observers();
         self.events.forget(session);
