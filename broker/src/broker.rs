@@ -12,7 +12,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use jackfield_plugin_api::{CommandInfo, Plugin};
+use jackfield_plugin_api::{CommandInfo, Plugin, ffi::host::wait_until_destroyed};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -193,6 +193,9 @@ impl Broker {
             tracing::warn!(connections = self.runtime.tasks.len(), "not everything was written out in time");
         }
         self.services.iter().for_each(|service| service.unload());
+        let rest = deadline.saturating_duration_since(Instant::now());
+        // What a library does at its end is its own business, and may take time.
+        tokio::task::spawn_blocking(move || wait_until_destroyed(rest)).await.ok();
         if let Some(admin) = self.admin {
             admin.stop();
         }
@@ -205,7 +208,9 @@ impl Broker {
 /// What is wrong with it.
 pub fn check(config: &Config) -> Result<Vec<String>, StartError> {
     let services = load_services(config, &runtime(config.clone()))?;
-    Ok(services.iter().flat_map(|service| service.warnings(config)).collect())
+    let warnings = services.iter().flat_map(|service| service.warnings(config)).collect();
+    unload(&services);
+    Ok(warnings)
 }
 
 /// The commands that a configuration's plugins register, of the service `main` or else the first.
@@ -215,7 +220,9 @@ pub fn check(config: &Config) -> Result<Vec<String>, StartError> {
 pub fn commands(config: &Config) -> Result<Vec<CommandInfo>, StartError> {
     let services = load_services(config, &runtime(config.clone()))?;
     let main = services.iter().find(|service| service.name() == "main").or(services.first());
-    Ok(main.map(|service| service.registry().commands()).unwrap_or_default())
+    let commands = main.map(|service| service.registry().commands()).unwrap_or_default();
+    unload(&services);
+    Ok(commands)
 }
 
 /// Loads a library, with its table in service `main` or else the first, and says what it is. Nothing of it is started.
@@ -231,7 +238,9 @@ pub fn inspect(library: &Path, config: &Config) -> Result<Inspection, StartError
     }
     let services = load_services(&alone, &runtime(alone.clone()))?;
     let service = services.first().ok_or_else(|| StartError::Runtime("there is no service".to_owned()))?;
-    Ok(service.inspect(library, config)?)
+    let inspection = service.inspect(library, config)?;
+    unload(&services);
+    Ok(inspection)
 }
 
 /// Every plugin that is linked in.
@@ -241,6 +250,12 @@ pub fn builtin_plugins() -> Vec<PluginSummary> {
         PluginSummary { name: manifest.name, version: manifest.version, description: manifest.about }
     };
     plugin::builtin().into_values().map(summary).collect()
+}
+
+/// Lets go of plugins that were only to be looked at.
+fn unload(services: &[Arc<Service>]) {
+    services.iter().for_each(|service| service.unload());
+    wait_until_destroyed(DRAIN_RESERVE);
 }
 
 fn runtime(config: Config) -> Arc<Runtime> {

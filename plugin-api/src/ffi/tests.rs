@@ -20,10 +20,10 @@ use super::{
     host::{Library, LibraryPlugin, Refused, wait_until_destroyed},
 };
 use crate::{
-    Accepted, Action, Answer, Authenticator, Authorizer, Caller, Command, Context, Counter, Decision, Error, ErrorCode,
-    Event, EventFilter, Exec, Filtered, Host, Login, LogRecord, LogSink, Manifest, NoArguments, Plugin, RawJson,
-    Registrar, Request, Result, Ruling, Service, SessionChange, SessionObserver, Shutdown, Topic, UserId, Verdict,
-    testing::Harness,
+    Accepted, Action, Answer, Authenticator, Authorizer, Caller, Command, Context, Counter, Decision, Error,
+    ErrorCode, Event, EventFilter, Exec, Filtered, Host, LogRecord, LogSink, Login, Manifest, NoArguments,
+    Plugin, RawJson, Registrar, Request, Result, Ruling, Service, SessionChange, SessionObserver, Shutdown,
+    Topic, UserId, Verdict, testing::Harness,
 };
 
 /// What the plugin of a test notes down.
@@ -119,7 +119,8 @@ async fn ask(cx: Context, _: NoArguments) -> Result<serde_json::Value> {
     let info = host.session(&me.session_id).ok_or(ErrorCode::SessionNotFound)?;
     let topic = Topic::new("every", "*", "asked", "*");
     let body = RawJson::from_text(r#"{"n": 1e400}"#).map_err(Error::syntax)?;
-    let subscription = crate::Subscription { topic: topic.clone(), service: crate::ServiceScope::Own, body: body.clone() };
+    let subscription =
+        crate::Subscription { topic: topic.clone(), service: crate::ServiceScope::Own, body: body.clone() };
     host.subscribe((&me.session_id).into(), subscription.clone())?;
     let subscribed = host.subscriptions((&me.session_id).into())?.contains(&subscription);
     let receivers = cx.publish(Event::new(topic.clone(), body))?;
@@ -130,7 +131,14 @@ async fn ask(cx: Context, _: NoArguments) -> Result<serde_json::Value> {
     let swapped = store.compare_and_swap("key", Some(b"\x00\xffvalue"), Some(b"new")).await?;
     let scanned = store.scan("k", 10).await? == [("key".to_owned(), b"new".to_vec())];
     let deleted = store.delete("key").await?;
-    let called = host.call(Request::new("every", "core", "greet", RawJson::from_text(r#"{"text":"you"}"#).map_err(Error::syntax)?)).await?;
+    let called = host
+        .call(Request::new(
+            "every",
+            "core",
+            "greet",
+            RawJson::from_text(r#"{"text":"you"}"#).map_err(Error::syntax)?,
+        ))
+        .await?;
     cx.authorize(Action::Publish(topic)).await?;
     host.gauge("asked", "Asked.").set(1.5);
     Ok(json!({
@@ -178,7 +186,10 @@ impl Authorizer for Everything {
             Action::Command(key) if &*key.cmd == "forbidden" => {
                 let user = caller.identity().map(|identity| identity.user.to_string());
                 let text = format!("Not for {}", user.unwrap_or_default());
-                Ruling { decision: Decision::Deny(Error::custom(200_002, text)), cache_for: Some(Duration::from_secs(1)) }
+                Ruling {
+                    decision: Decision::Deny(Error::custom(200_002, text)),
+                    cache_for: Some(Duration::from_secs(1)),
+                }
             }
             _ => Decision::Continue.into(),
         }
@@ -189,7 +200,10 @@ impl EventFilter for Everything {
     fn fired(&self, event: &Event) -> Filtered {
         match event.topic.kind.as_deref() {
             Some("drop") => Filtered::Drop,
-            Some("change") => Filtered::Replace(Event { body: RawJson::from_text(r#"{"changed":1.0}"#).unwrap(), ..event.clone() }),
+            Some("change") => Filtered::Replace(Event {
+                body: RawJson::from_text(r#"{"changed":1.0}"#).unwrap(),
+                ..event.clone()
+            }),
             _ => Filtered::Pass,
         }
     }

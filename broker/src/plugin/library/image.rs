@@ -9,7 +9,7 @@ use object::{
 
 /// Why a file is no plugin's library.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
+pub(super) enum Unfit {
     /// Something else altogether.
     #[error("it is no shared library{0}")]
     NoLibrary(&'static str),

@@ -18,7 +18,7 @@ use libloading::os::unix::{self, RTLD_LOCAL, RTLD_NOW};
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 
-pub use image::Unfit;
+use image::Unfit;
 
 /// The SHA-256 sum of a library.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,7 +61,7 @@ pub struct LibraryError {
 
 /// What is wrong with a library.
 #[derive(Debug, thiserror::Error)]
-pub enum Reason {
+enum Reason {
     /// The file cannot be read.
     #[error("{0}")]
     Unreadable(io::Error),
@@ -89,7 +89,7 @@ static OPENED: Mutex<BTreeMap<Digest, Result<Library, String>>> = Mutex::new(BTr
 ///
 /// # Errors
 /// Why it cannot be. Nothing of it has run, unless it was the last step that failed: the handshake.
-pub fn open(path: &Path, allowed: &[String]) -> Result<Opened, LibraryError> {
+pub(super) fn open(path: &Path, allowed: &[String]) -> Result<Opened, LibraryError> {
     let opened = read(path).and_then(|bytes| {
         let content = Digest::of(&bytes);
         if !allowed.is_empty() && !allowed.contains(&content.to_string()) {

@@ -11,11 +11,7 @@ use std::{
 };
 
 use parking_lot::{Mutex, RwLock};
-use tokio::{
-    runtime::Handle,
-    sync::mpsc,
-    task::AbortHandle,
-};
+use tokio::{runtime::Handle, sync::mpsc, task::AbortHandle};
 
 use super::{ask, call::State};
 use crate::{
@@ -158,7 +154,8 @@ unsafe extern "C" fn log_level() -> u32 {
 
 unsafe extern "C" fn log(plugin: Text, level: u32, target: Text, message: Text, fields: Text) {
     // SAFETY: the ABI says that texts are there for the time of the call.
-    let [plugin, target, message, fields] = [plugin, target, message, fields].map(|text| unsafe { text.get() });
+    let [plugin, target, message, fields] =
+        [plugin, target, message, fields].map(|text| unsafe { text.get() });
     let (plugin, message) = (plugin.unwrap_or("?"), message.unwrap_or_default());
     macro_rules! line {
         ($severity:ident) => {
