@@ -225,7 +225,7 @@ impl LogSink for Everything {
 #[async_trait]
 impl Service for Everything {
     async fn run(self: Arc<Self>, host: Arc<dyn Host>, stop: Shutdown) -> Result<()> {
-        assert_eq!(host.service(), "main");
+        assert_eq!(host.service(), crate::testing::SERVICE);
         NOTES.served.fetch_add(1, Ordering::SeqCst);
         stop.requested().await;
         Ok(())
@@ -366,14 +366,19 @@ async fn questions_are_answered(harness: &Harness) {
 
 async fn services_run_until_they_are_stopped(harness: &Harness) {
     let services = harness.start_services();
-    while NOTES.served.load(Ordering::SeqCst) == 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually(|| NOTES.served.load(Ordering::SeqCst) > 0).await;
     services.stop().await.unwrap();
-    let kept = || NOTES.changes.lock().iter().any(|note| note == "kept tester");
-    while !kept() {
-        tokio::task::yield_now().await;
+    eventually(|| NOTES.changes.lock().iter().any(|note| note == "kept tester")).await;
+}
+
+async fn eventually(holds: impl Fn() -> bool) {
+    for _ in 0..3000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    panic!("it never came to that");
 }
 
 #[test]
