@@ -98,7 +98,8 @@ impl Service {
             self.failed(said, Error::invalid_value(format_args!("{}: {error}", source.field())))
         })?;
         present.check_absent(&candidate.manifest.name)?;
-        self.put_in(&mut present, &candidate, config)
+        present.overlay.load(&candidate.manifest.name, candidate.reference.clone());
+        self.put_in(present, &candidate, config)
     }
 
     fn prepare_reload(&self, mut present: Present, name: &str, config: Option<Value>) -> Result<Change> {
@@ -111,7 +112,7 @@ impl Service {
             return Err(self.failed(name, Error::about(ErrorCode::PluginUnavailable, message)));
         }
         present.plugins.retain(|plugin| plugin.name() != name);
-        self.put_in(&mut present, &candidate, config)
+        self.put_in(present, &candidate, config)
     }
 
     fn prepare_unload(&self, mut present: Present, name: &str) -> Result<Change> {
@@ -137,14 +138,13 @@ impl Service {
     }
 
     /// Has a plugin register, and gives it its place among the others.
-    fn put_in(&self, present: &mut Present, candidate: &Candidate, config: Option<Value>) -> Result<Change> {
+    fn put_in(&self, mut present: Present, candidate: &Candidate, config: Option<Value>) -> Result<Change> {
         let name = candidate.manifest.name.as_str();
         let failed = |error: Error| self.failed(name, error);
-        present.overlay.load(name, candidate.reference.clone());
         if let Some(config) = &config {
             present.overlay.set_table(name, config.clone());
         }
-        let order = self.order(present, candidate).map_err(failed)?;
+        let order = self.order(&present, candidate).map_err(failed)?;
         let table = plugin::table(candidate, config, &present.overlay, &present.config, &self.name);
         let host: Arc<dyn Host> = Arc::new(PluginHost::new(name, Arc::clone(&self.facilities)));
         let loaded = candidate.register(table.map_err(failed)?, host).map_err(|refusal| match refusal {
@@ -156,11 +156,6 @@ impl Service {
         })?;
         present.plugins.push(Arc::clone(&loaded));
         present.plugins = order.into_iter().filter_map(|place| present.plugins.get(place).cloned()).collect();
-        let present = Present {
-            config: Arc::clone(&present.config),
-            plugins: std::mem::take(&mut present.plugins),
-            overlay: std::mem::take(&mut present.overlay),
-        };
         self.finish(present, loaded.describe()).map_err(failed)
     }
 

@@ -366,7 +366,8 @@ fn records_and_changes_arrive(harness: &Harness) {
 }
 
 async fn questions_are_answered(harness: &Harness) {
-    let answer: serde_json::Value = harness.call("every", "core", "ask", "{}").await.unwrap().parse().unwrap();
+    let answer: serde_json::Value =
+        harness.call("every", "core", "ask", "{}").await.unwrap().parse().unwrap();
     assert_eq!(answer["user"], "tester");
     assert_eq!(answer["users"], json!({ "tester": ["test-session"] }));
     assert_eq!((&answer["subscribed"], &answer["sessions"]), (&json!(true), &json!(1)));
@@ -411,7 +412,10 @@ fn tables_that_do_not_fit_are_refused() {
         library(Box::leak(Box::new(table))).map(drop).unwrap_err().to_string()
     };
     let cases: [(fn(&mut PluginTable), &str); 7] = [
-        (|table| table.magic = 1, "expected the magic number 0x4a41434b464c4431 in jackfield_plugin_v1, found 0x0000000000000001"),
+        (
+            |table| table.magic = 1,
+            "expected the magic number 0x4a41434b464c4431 in jackfield_plugin_v1, found 0x0000000000000001",
+        ),
         (|table| table.size = 40, "expected a table of at least 144 bytes, found 40"),
         (|table| table.abi_major = ABI_MAJOR + 1, "expected ABI version 1, found 2"),
         (

@@ -112,7 +112,7 @@ async fn new_does_not_write_over_anything() {
 
 /// Runs cargo on a new plugin, with what the workspace has locked and built.
 async fn cargo(plugin: &Path, command: &str) {
-    let target = fixture_library().ancestors().nth(3).unwrap().join("new-plugins");
+    let target = fixture_library().ancestors().nth(3).unwrap().to_path_buf();
     let run = Command::new(env!("CARGO"))
         .args([command, "--offline"])
         .current_dir(plugin)
@@ -131,7 +131,7 @@ async fn made(directory: &Path, name: &str, kind: &str) -> std::path::PathBuf {
     cargo(&plugin, "build").await;
     cargo(&plugin, "test").await;
     let library = format!("lib{}.so", name.replace('-', "_"));
-    fixture_library().ancestors().nth(3).unwrap().join("new-plugins/debug").join(library)
+    fixture_library().ancestors().nth(2).unwrap().join(library)
 }
 
 #[tokio::test]
