@@ -203,7 +203,9 @@ const _: () = {
     assert!(size_of::<Caller>() == 80 && offset_of!(Caller, service) == 16);
     assert!(size_of::<Request>() == 80 && offset_of!(Request, class) == 16);
     assert!(size_of::<Event>() == 96 && offset_of!(Event, body) == 80);
-    assert!(size_of::<Host>() == 88 && offset_of!(Host, log_level) == 16 && offset_of!(Host, gauge_set) == 80);
+    assert!(
+        size_of::<Host>() == 88 && offset_of!(Host, log_level) == 16 && offset_of!(Host, gauge_set) == 80
+    );
     assert!(size_of::<PluginTable>() == 144 && offset_of!(PluginTable, toolchain) == 24);
     assert!(offset_of!(PluginTable, manifest) == 40 && offset_of!(PluginTable, destroy) == 136);
 };

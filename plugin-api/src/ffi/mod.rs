@@ -18,4 +18,7 @@ mod slot;
 mod tests;
 mod wire;
 
-pub use abi::{ABI_MAJOR, ABI_MINOR, ABORTS, Caller, Completion, Event, Host, MAGIC, PluginTable, Request, SYMBOL, Text, UNWINDS};
+pub use abi::{
+    ABI_MAJOR, ABI_MINOR, ABORTS, Caller, Completion, Event, Host, MAGIC, PluginTable, Request, SYMBOL, Text,
+    UNWINDS,
+};

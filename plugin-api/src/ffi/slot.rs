@@ -42,12 +42,16 @@ impl End {
         // SAFETY: the caller's promise.
         let text = unsafe { text.get() };
         match Status::from_number(status) {
-            Some(Status::Ok) => text.map_or_else(|| Ok(RawJson::empty()), json).map_or_else(Self::Error, Self::Ok),
+            Some(Status::Ok) => {
+                text.map_or_else(|| Ok(RawJson::empty()), json).map_or_else(Self::Error, Self::Ok)
+            }
             Some(Status::Continue) => match text.map(json).transpose() {
                 Ok(changed) => Self::Continue(changed),
                 Err(error) => Self::Error(error),
             },
-            Some(Status::Error) => Self::Error(text.and_then(error).unwrap_or_else(|| ErrorCode::InternalError.into())),
+            Some(Status::Error) => {
+                Self::Error(text.and_then(error).unwrap_or_else(|| ErrorCode::InternalError.into()))
+            }
             Some(Status::Drop) => Self::Drop,
             Some(Status::Panic) => Self::Panic(text.unwrap_or("?").to_owned()),
             Some(Status::Cancelled) => Self::Cancelled,
@@ -71,7 +75,8 @@ fn json(text: &str) -> Result<RawJson> {
     if text == "{}" {
         return Ok(RawJson::empty());
     }
-    RawJson::from_text(text.to_owned()).map_err(|error| Error::new(ErrorCode::InternalError).with_source(error))
+    RawJson::from_text(text.to_owned())
+        .map_err(|error| Error::new(ErrorCode::InternalError).with_source(error))
 }
 
 fn error(text: &str) -> Option<Error> {
@@ -210,7 +215,9 @@ impl Owed {
 
     /// The other side is to know that the work goes on.
     pub(super) fn progress(&self) {
-        let Some((completion, progress)) = self.0.and_then(|owed| Some((owed, owed.progress?))) else { return };
+        let Some((completion, progress)) = self.0.and_then(|owed| Some((owed, owed.progress?))) else {
+            return;
+        };
         // SAFETY: `done` was not called yet: whoever calls it takes the completion away.
         unsafe { progress(completion.ctx) };
     }

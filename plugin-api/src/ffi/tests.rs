@@ -20,10 +20,10 @@ use super::{
     host::{Library, LibraryPlugin, Refused, wait_until_destroyed},
 };
 use crate::{
-    Accepted, Action, Answer, Authenticator, Authorizer, Caller, Command, Context, Counter, Decision, Error, ErrorCode,
-    Event, EventFilter, Exec, Filtered, Host, Login, LogRecord, LogSink, Manifest, NoArguments, Plugin, RawJson,
-    Registrar, Request, Result, Ruling, Service, SessionChange, SessionObserver, Shutdown, Topic, UserId, Verdict,
-    testing::Harness,
+    Accepted, Action, Answer, Authenticator, Authorizer, Caller, Command, Context, Counter, Decision, Error,
+    ErrorCode, Event, EventFilter, Exec, Filtered, Host, LogRecord, LogSink, Login, Manifest, NoArguments,
+    Plugin, RawJson, Registrar, Request, Result, Ruling, Service, SessionChange, SessionObserver, Shutdown,
+    Topic, UserId, Verdict, testing::Harness,
 };
 
 /// What the plugin of a test notes down.
@@ -130,7 +130,8 @@ async fn ask(cx: Context, _: NoArguments) -> Result<serde_json::Value> {
     let info = host.session(&me.session_id).ok_or(ErrorCode::SessionNotFound)?;
     let topic = Topic::new("every", "*", "asked", "*");
     let body = RawJson::from_text(r#"{"n": 1e400}"#).map_err(Error::syntax)?;
-    let subscription = crate::Subscription { topic: topic.clone(), service: crate::ServiceScope::Own, body: body.clone() };
+    let subscription =
+        crate::Subscription { topic: topic.clone(), service: crate::ServiceScope::Own, body: body.clone() };
     host.subscribe((&me.session_id).into(), subscription.clone())?;
     let subscribed = host.subscriptions((&me.session_id).into())?.contains(&subscription);
     let receivers = cx.publish(Event::new(topic.clone(), body))?;
@@ -141,7 +142,14 @@ async fn ask(cx: Context, _: NoArguments) -> Result<serde_json::Value> {
     let swapped = store.compare_and_swap("key", Some(b"\x00\xffvalue"), Some(b"new")).await?;
     let scanned = store.scan("k", 10).await? == [("key".to_owned(), b"new".to_vec())];
     let deleted = store.delete("key").await?;
-    let called = host.call(Request::new("every", "core", "greet", RawJson::from_text(r#"{"text":"you"}"#).map_err(Error::syntax)?)).await?;
+    let called = host
+        .call(Request::new(
+            "every",
+            "core",
+            "greet",
+            RawJson::from_text(r#"{"text":"you"}"#).map_err(Error::syntax)?,
+        ))
+        .await?;
     cx.authorize(Action::Publish(topic)).await?;
     host.gauge("asked", "Asked.").set(1.5);
     Ok(json!({
@@ -189,7 +197,10 @@ impl Authorizer for Everything {
             Action::Command(key) if &*key.cmd == "forbidden" => {
                 let user = caller.identity().map(|identity| identity.user.to_string());
                 let text = format!("Not for {}", user.unwrap_or_default());
-                Ruling { decision: Decision::Deny(Error::custom(200_002, text)), cache_for: Some(Duration::from_secs(1)) }
+                Ruling {
+                    decision: Decision::Deny(Error::custom(200_002, text)),
+                    cache_for: Some(Duration::from_secs(1)),
+                }
             }
             _ => Decision::Continue.into(),
         }
@@ -200,7 +211,10 @@ impl EventFilter for Everything {
     fn fired(&self, event: &Event) -> Filtered {
         match event.topic.kind.as_deref() {
             Some("drop") => Filtered::Drop,
-            Some("change") => Filtered::Replace(Event { body: RawJson::from_text(r#"{"changed":1.0}"#).unwrap(), ..event.clone() }),
+            Some("change") => Filtered::Replace(Event {
+                body: RawJson::from_text(r#"{"changed":1.0}"#).unwrap(),
+                ..event.clone()
+            }),
             _ => Filtered::Pass,
         }
     }
@@ -242,7 +256,7 @@ impl Export for Exported {
 
 static TABLE: PluginTable = table::<Exported>(UNWINDS);
 
-fn library(table: &'static PluginTable) -> Result<Library, Refused> {
+fn library(table: &PluginTable) -> Result<Library, Refused> {
     // SAFETY: it is the table of this crate's own other side.
     unsafe { Library::new(table) }
 }
@@ -352,7 +366,8 @@ fn records_and_changes_arrive(harness: &Harness) {
 }
 
 async fn questions_are_answered(harness: &Harness) {
-    let answer: serde_json::Value = harness.call("every", "core", "ask", "{}").await.unwrap().parse().unwrap();
+    let answer: serde_json::Value =
+        harness.call("every", "core", "ask", "{}").await.unwrap().parse().unwrap();
     assert_eq!(answer["user"], "tester");
     assert_eq!(answer["users"], json!({ "tester": ["test-session"] }));
     assert_eq!((&answer["subscribed"], &answer["sessions"]), (&json!(true), &json!(1)));
@@ -394,10 +409,13 @@ fn tables_that_do_not_fit_are_refused() {
     let refused = |change: fn(&mut PluginTable)| {
         let mut table = TABLE;
         change(&mut table);
-        library(Box::leak(Box::new(table))).map(drop).unwrap_err().to_string()
+        library(&table).map(drop).unwrap_err().to_string()
     };
     let cases: [(fn(&mut PluginTable), &str); 7] = [
-        (|table| table.magic = 1, "expected the magic number 0x4a41434b464c4431 in jackfield_plugin_v1, found 0x0000000000000001"),
+        (
+            |table| table.magic = 1,
+            "expected the magic number 0x4a41434b464c4431 in jackfield_plugin_v1, found 0x0000000000000001",
+        ),
         (|table| table.size = 40, "expected a table of at least 144 bytes, found 40"),
         (|table| table.abi_major = ABI_MAJOR + 1, "expected ABI version 1, found 2"),
         (

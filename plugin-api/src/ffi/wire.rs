@@ -18,7 +18,9 @@ use crate::{
     log::{LogRecord, Severity},
     message::CommandKey,
     permission::{Action, Permissions},
-    session::{Caller, EventMode, Identity, SessionChange, SessionChangeKind, SessionId, SessionInfo, UserId, Who},
+    session::{
+        Caller, EventMode, Identity, SessionChange, SessionChangeKind, SessionId, SessionInfo, UserId, Who,
+    },
 };
 
 /// Reads JSON of the other side.
@@ -207,7 +209,11 @@ impl EventText {
     /// Absent fields and `*` are the same (protocol §5).
     fn into_parts(self) -> (Topic, ServiceScope, RawJson) {
         let Self { class, subclass, kind, obj_id, service, body } = self;
-        (TopicText { class, subclass, kind, obj_id }.into(), ServiceScope::from_wire(service.as_deref()), body)
+        (
+            TopicText { class, subclass, kind, obj_id }.into(),
+            ServiceScope::from_wire(service.as_deref()),
+            body,
+        )
     }
 }
 
@@ -259,7 +265,12 @@ impl From<&Topic> for TopicText {
 impl From<TopicText> for Topic {
     fn from(text: TopicText) -> Self {
         let some = |field: Option<ByteString>| field.filter(|field| *field != *"*");
-        Self { class: text.class, subclass: some(text.subclass), kind: some(text.kind), obj_id: some(text.obj_id) }
+        Self {
+            class: text.class,
+            subclass: some(text.subclass),
+            kind: some(text.kind),
+            obj_id: some(text.obj_id),
+        }
     }
 }
 
@@ -455,7 +466,8 @@ impl From<&Ruling> for RulingText {
 
 impl From<RulingText> for Ruling {
     fn from(text: RulingText) -> Self {
-        let refusal = || text.error.and_then(Error::verbatim).unwrap_or_else(|| ErrorCode::Unauthorized.into());
+        let refusal =
+            || text.error.and_then(Error::verbatim).unwrap_or_else(|| ErrorCode::Unauthorized.into());
         Self {
             decision: match text.decision {
                 DecisionText::Allow => Decision::Allow,
@@ -507,7 +519,10 @@ impl LoginText {
     pub(super) fn parse(json: &RawJson) -> Result<Login> {
         let mut fields = RawObject::parse(json).map_err(Error::syntax)?;
         let mut take = |name: &str| fields.remove(name).filter(|value| !value.is_null());
-        fn field<T: serde::de::DeserializeOwned>(name: &'static str, value: Option<RawJson>) -> Result<Option<T>> {
+        fn field<T: serde::de::DeserializeOwned>(
+            name: &'static str,
+            value: Option<RawJson>,
+        ) -> Result<Option<T>> {
             value.map(|value| value.parse().map_err(|_| Error::syntax(name))).transpose()
         }
         let password: Option<String> = field("password", take("password"))?;
@@ -640,7 +655,8 @@ pub(super) struct RecordText {
 
 impl From<&LogRecord> for RecordText {
     fn from(record: &LogRecord) -> Self {
-        let LogRecord { source, message, level, full_message, meta, user, session_id, service, time } = record.clone();
+        let LogRecord { source, message, level, full_message, meta, user, session_id, service, time } =
+            record.clone();
         let (level, time) = (level.number(), seconds(time));
         Self { source, message, level, full_message, meta, user, session_id, service, time }
     }
@@ -650,7 +666,8 @@ impl TryFrom<RecordText> for LogRecord {
     type Error = Error;
 
     fn try_from(text: RecordText) -> Result<Self> {
-        let RecordText { source, message, level, full_message, meta, user, session_id, service, time: since } = text;
+        let RecordText { source, message, level, full_message, meta, user, session_id, service, time: since } =
+            text;
         let level = Severity::new(level).ok_or_else(|| Error::invalid_value("level"))?;
         let time = time(since)?;
         Ok(Self { source, message, level, full_message, meta, user, session_id, service, time })

@@ -94,7 +94,10 @@ impl World {
     pub(super) fn stop_session(&self, id: &SessionId) -> Result<UserId> {
         let session = self.state().take_session(id).ok_or(ErrorCode::SessionNotFound)?;
         let user = session.user.clone();
-        self.tell_observers(SessionChangeKind::Ended { reason: ErrorCode::SessionStop.name().into() }, session);
+        self.tell_observers(
+            SessionChangeKind::Ended { reason: ErrorCode::SessionStop.name().into() },
+            session,
+        );
         Ok(user)
     }
 

@@ -15,8 +15,8 @@ use crate::{
         abi::{self, Text},
         slot::{End, HoldsSlot, Slot, Wait, at_once, completion},
         wire::{
-            AuthorizeText, EventText, FromText, KeyText, RecordText, RefText, RequestText, SessionRequestText,
-            SessionText, StoreText, SubscribeText, base64, bytes, read,
+            AuthorizeText, EventText, FromText, KeyText, RecordText, RefText, RequestText,
+            SessionRequestText, SessionText, StoreText, SubscribeText, base64, bytes, read,
         },
     },
     host::{CommandInfo, Counter, Gauge, Host, PluginInfo, SessionRequest},
@@ -254,7 +254,9 @@ impl Host for Broker {
     }
 
     fn store(&self) -> Result<Arc<dyn Store>> {
-        Ok(Arc::new(Stored { broker: Self { host: self.host, raw: self.raw, service: self.service.clone() } }))
+        Ok(Arc::new(Stored {
+            broker: Self { host: self.host, raw: self.raw, service: self.service.clone() },
+        }))
     }
 
     fn counter(&self, name: &str, help: &str) -> Counter {
@@ -320,7 +322,8 @@ async fn send_all(ends: Arc<Ends>, mut sent: mpsc::Receiver<RawJson>) {
 }
 
 async fn receive_all(ends: Arc<Ends>, received: mpsc::Sender<RawJson>) {
-    while let Ok(message) = ends.broker().later::<RawJson>("receive", json!({ "number": ends.number })).await {
+    while let Ok(message) = ends.broker().later::<RawJson>("receive", json!({ "number": ends.number })).await
+    {
         if message.is_null() || received.send(message).await.is_err() {
             return;
         }

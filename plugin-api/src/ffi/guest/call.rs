@@ -124,7 +124,8 @@ unsafe fn plain_caller(caller: &abi::Caller) -> Result<Caller> {
 impl Call for GuestCall {
     fn caller(&self) -> &Arc<Caller> {
         self.caller.get_or_init(|| {
-            let nobody = || Caller { connection: 0, service: "".into(), remote: "".into(), who: Who::Anonymous };
+            let nobody =
+                || Caller { connection: 0, service: "".into(), remote: "".into(), who: Who::Anonymous };
             Arc::new(self.find_caller().unwrap_or_else(|_| nobody()))
         })
     }
@@ -142,7 +143,9 @@ impl Call for GuestCall {
     async fn login(&self, login: Login) -> Result<RawObject> {
         let arguments = LoginText::write(&login)?;
         let asked = self.with(|broker, raw| broker.ask_in(raw.call, "login", &arguments));
-        let (Some(asked), Some(_)) = (asked, &self.broker) else { return Err(ErrorCode::InvalidOperation.into()) };
+        let (Some(asked), Some(_)) = (asked, &self.broker) else {
+            return Err(ErrorCode::InvalidOperation.into());
+        };
         RawObject::parse(&asked.await.into_result()?).map_err(Error::syntax)
     }
 }
@@ -161,7 +164,8 @@ pub(super) unsafe fn serve(instance: &Instance, index: u32, request: *const abi:
     // SAFETY: as above.
     let [class, subclass, cmd, data] =
         [laid_out.class, laid_out.subclass, laid_out.cmd, laid_out.data].map(|text| unsafe { text.get() });
-    let names = CommandRef { class: class.unwrap_or(""), subclass: subclass.unwrap_or(""), cmd: cmd.unwrap_or("") };
+    let names =
+        CommandRef { class: class.unwrap_or(""), subclass: subclass.unwrap_or(""), cmd: cmd.unwrap_or("") };
     let key = names.shared(&command.key);
     let request = Request { command: Arc::clone(&key), data: RawJson::of_valid(data.unwrap_or("{}")) };
     let call = GuestCall::take(&instance.host, laid_out);
@@ -209,7 +213,8 @@ fn run(instance: &Instance, mut work: BoxFuture<'static, Outcome>, serving: Serv
         return 0;
     }
     let inside = runtime.enter();
-    let polled = catch_unwind(AssertUnwindSafe(|| work.poll_unpin(&mut TaskContext::from_waker(Waker::noop()))));
+    let polled =
+        catch_unwind(AssertUnwindSafe(|| work.poll_unpin(&mut TaskContext::from_waker(Waker::noop()))));
     match polled {
         Ok(Poll::Pending) => {
             drop(inside);

@@ -113,7 +113,8 @@ impl Instance {
             return Ok(runtime);
         }
         let name = self.manifest.name.clone();
-        let runtime = Builder::new_multi_thread().worker_threads(THREADS).thread_name(name).enable_all().build();
+        let runtime =
+            Builder::new_multi_thread().worker_threads(THREADS).thread_name(name).enable_all().build();
         let runtime = runtime.map_err(|error| Error::new(ErrorCode::InternalError).with_source(error))?;
         Ok(self.runtime.get_or_init(|| runtime))
     }

@@ -26,7 +26,11 @@ pub const fn table<E: Export>(panic_strategy: u32) -> PluginTable {
         abi_major: ABI_MAJOR,
         abi_minor: ABI_MINOR,
         panic_strategy,
-        toolchain: Text::of(concat!(env!("JACKFIELD_TOOLCHAIN"), ", jackfield-plugin-api ", env!("CARGO_PKG_VERSION"))),
+        toolchain: Text::of(concat!(
+            env!("JACKFIELD_TOOLCHAIN"),
+            ", jackfield-plugin-api ",
+            env!("CARGO_PKG_VERSION")
+        )),
         manifest: Some(shims::manifest::<E>),
         create: Some(shims::create::<E>),
         register_all: Some(shims::register_all),
@@ -78,9 +82,12 @@ macro_rules! export_plugin {
 
             #[allow(unsafe_code, non_upper_case_globals, reason = "the name that the C ABI wants")]
             #[unsafe(no_mangle)]
-            pub static jackfield_plugin_v1: $crate::ffi::PluginTable = $crate::ffi::guest::table::<Exported>(
-                if cfg!(panic = "abort") { $crate::ffi::ABORTS } else { $crate::ffi::UNWINDS },
-            );
+            pub static jackfield_plugin_v1: $crate::ffi::PluginTable =
+                $crate::ffi::guest::table::<Exported>(if cfg!(panic = "abort") {
+                    $crate::ffi::ABORTS
+                } else {
+                    $crate::ffi::UNWINDS
+                });
         };
     };
 }

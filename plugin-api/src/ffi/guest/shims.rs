@@ -197,7 +197,8 @@ pub(super) unsafe extern "C" fn filter_event(
     let (instance, event, about) = unsafe { (instance(raw), event_of(&*event), json(about)) };
     let owed = Owed::new(completion);
     let filter = || -> Result<Filtered> {
-        let filter = instance.registered()?.event_filters.get(index as usize).ok_or(ErrorCode::InvalidOperation)?;
+        let filter =
+            instance.registered()?.event_filters.get(index as usize).ok_or(ErrorCode::InvalidOperation)?;
         let _inside = instance.runtime()?.enter();
         Ok(match when {
             0 => filter.fired(&event),
@@ -225,7 +226,8 @@ pub(super) unsafe extern "C" fn session_changed(raw: *mut c_void, index: u32, ch
     let (instance, change) = unsafe { (instance(raw), json(change)) };
     quietly("a session observer", || {
         let observer = instance.registered().ok().and_then(|all| all.session_observers.get(index as usize));
-        let (Some(observer), Ok(change), Ok(runtime)) = (observer, read::<SessionText>(&change), instance.runtime())
+        let (Some(observer), Ok(change), Ok(runtime)) =
+            (observer, read::<SessionText>(&change), instance.runtime())
         else {
             return;
         };
@@ -248,7 +250,8 @@ pub(super) unsafe extern "C" fn run(raw: *mut c_void, index: u32, completion: Co
     // SAFETY: the ABI says so.
     let instance = unsafe { instance(raw) };
     start(completion, |owed| {
-        let service = instance.registered().ok().and_then(|all| all.services.get(index as usize)).map(Arc::clone);
+        let service =
+            instance.registered().ok().and_then(|all| all.services.get(index as usize)).map(Arc::clone);
         let Some(service) = service else { return refuse(owed, &ErrorCode::InvalidOperation.into()) };
         let (host, stop) = (Arc::clone(&instance.shown_host), instance.stop.clone());
         instance.answer_later(owed, async move { service.run(host, stop).await.map(|()| RawJson::empty()) })

@@ -15,8 +15,8 @@ use crate::{
         abi::{self, Text, When},
         slot::{End, at_once},
         wire::{
-            ActionText, CallerText, CommandText, EventText, LoginText, RecordText, RegisteredText, RulingText,
-            SessionText, VerdictText, read, scope_text,
+            ActionText, CallerText, CommandText, EventText, LoginText, RecordText, RegisteredText,
+            RulingText, SessionText, VerdictText, read, scope_text,
         },
     },
     host::Host,
@@ -88,7 +88,9 @@ fn functions(instance: &Instance, registered: &RegisteredText) -> Result<()> {
         ("run", registered.services > 0, table.run.is_some()),
     ];
     match pairs.into_iter().find(|(_, needed, there)| *needed && !there) {
-        Some((name, ..)) => Err(Error::invalid_value(format_args!("function '{name}' is NULL, but is needed"))),
+        Some((name, ..)) => {
+            Err(Error::invalid_value(format_args!("function '{name}' is NULL, but is needed")))
+        }
         None => Ok(()),
     }
 }
@@ -120,7 +122,11 @@ pub(super) struct LibraryHandler {
 
 impl Handler for LibraryHandler {
     // Not by the macro, which would begin the call only when it is first polled, in a second state machine.
-    fn call<'a>(self: Arc<Self>, cx: Context, request: Request) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>
+    fn call<'a>(
+        self: Arc<Self>,
+        cx: Context,
+        request: Request,
+    ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>
     where
         Self: 'a,
     {
@@ -220,10 +226,12 @@ impl LibraryFilter {
         });
         match instance.caught(end) {
             End::Drop => Filtered::Drop,
-            End::Continue(Some(changed)) | End::Ok(changed) if !changed.is_empty() => match read::<EventText>(&changed) {
-                Ok(changed) => Filtered::Replace(changed.into()),
-                Err(error) => instance.misbehaved("a filter gave no event", &error),
-            },
+            End::Continue(Some(changed)) | End::Ok(changed) if !changed.is_empty() => {
+                match read::<EventText>(&changed) {
+                    Ok(changed) => Filtered::Replace(changed.into()),
+                    Err(error) => instance.misbehaved("a filter gave no event", &error),
+                }
+            }
             End::Ok(_) | End::Continue(_) | End::Cancelled => Filtered::Pass,
             End::Error(error) => instance.misbehaved("a filter failed", &error),
             End::Panic(message) => std::panic::resume_unwind(Box::new(message)),
@@ -277,7 +285,9 @@ struct LibraryObserver(Place);
 impl SessionObserver for LibraryObserver {
     fn session_changed(&self, change: &SessionChange) {
         let Place { instance, index } = &self.0;
-        let Some(observe) = instance.table.session_changed.filter(|_| instance.usable().is_ok()) else { return };
+        let Some(observe) = instance.table.session_changed.filter(|_| instance.usable().is_ok()) else {
+            return;
+        };
         if let Ok(change) = RawJson::from_value(&SessionText::from(change)) {
             // SAFETY: the instance is not destroyed, and the text is there for the time of the call.
             unsafe { observe(instance.raw, *index, Text::of(change.as_str())) };

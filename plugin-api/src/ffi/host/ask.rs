@@ -13,8 +13,8 @@ use crate::{
     ffi::{
         slot::Owed,
         wire::{
-            AuthorizeText, EventText, FromText, KeyText, LoginText, RecordText, RequestText, SessionRequestText,
-            SessionText, StoreText, SubscribeText, base64, bytes, read,
+            AuthorizeText, EventText, FromText, KeyText, LoginText, RecordText, RequestText,
+            SessionRequestText, SessionText, StoreText, SubscribeText, base64, bytes, read,
         },
     },
     host::{Host, SessionRequest},
@@ -190,7 +190,8 @@ fn request(broker: &'static Broker, host: Arc<dyn Host>, args: &RawJson, owed: O
             return 0;
         }
     };
-    let nobody = Caller { connection: 0, service: host.service().into(), remote: "plugin".into(), who: Who::Plugin };
+    let nobody =
+        Caller { connection: 0, service: host.service().into(), remote: "plugin".into(), who: Who::Plugin };
     let acks = Arc::new(RelayedAcks { caller: Arc::new(nobody), owed: parking_lot::Mutex::new(Some(owed)) });
     let relay: Arc<dyn Call> = Arc::clone(&acks) as _;
     let request = SessionRequest {
@@ -294,7 +295,9 @@ async fn store(store: &dyn Store, what: &str, text: StoreText) -> Result<RawJson
         "delete" => said(json!({ "found": store.delete(&key).await? })),
         "swap" => {
             let (expected, new) = (decoded(expected)?, decoded(new)?);
-            said(json!({ "swapped": store.compare_and_swap(&key, expected.as_deref(), new.as_deref()).await? }))
+            said(
+                json!({ "swapped": store.compare_and_swap(&key, expected.as_deref(), new.as_deref()).await? }),
+            )
         }
         "scan" => {
             let found = store.scan(&prefix, limit).await?;

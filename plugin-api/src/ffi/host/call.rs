@@ -50,10 +50,23 @@ thread_local! {
 impl State {
     const fn new() -> Self {
         const NO: Text = Text::ABSENT;
-        let caller =
-            abi::Caller { connection: 0, who: 0, flags: 0, service: NO, remote: NO, user: NO, session_id: NO };
-        let request =
-            abi::Request { call: ptr::null(), caller: ptr::null(), class: NO, subclass: NO, cmd: NO, data: NO };
+        let caller = abi::Caller {
+            connection: 0,
+            who: 0,
+            flags: 0,
+            service: NO,
+            remote: NO,
+            user: NO,
+            session_id: NO,
+        };
+        let request = abi::Request {
+            call: ptr::null(),
+            caller: ptr::null(),
+            class: NO,
+            subclass: NO,
+            cmd: NO,
+            data: NO,
+        };
         Self { slot: Slot::new(), request, caller, held: None }
     }
 
@@ -154,12 +167,16 @@ impl InLibrary {
 impl State {
     /// The outcome, or the message of a panic.
     fn outcome(&self, end: End) -> Result<Outcome, String> {
-        let Some(Held { request, handler, .. }) = &self.held else { return Ok(Err(ErrorCode::InternalError.into())) };
+        let Some(Held { request, handler, .. }) = &self.held else {
+            return Ok(Err(ErrorCode::InternalError.into()));
+        };
         Ok(match handler.instance.caught(end) {
             End::Ok(data) => Ok(Answer::Reply(data)),
             End::Error(error) => Err(error),
             End::Continue(None) => Ok(Answer::Continue(request.clone())),
-            End::Continue(Some(changed)) => read(&changed).map(|changed| Answer::Continue(merge(request, changed))),
+            End::Continue(Some(changed)) => {
+                read(&changed).map(|changed| Answer::Continue(merge(request, changed)))
+            }
             End::Drop => Err(ErrorCode::InvalidReply.into()),
             End::Cancelled => Err(handler.instance.unavailable()),
             End::Panic(message) => return Err(message),

@@ -53,7 +53,9 @@ pub enum Refused {
         found: u32,
     },
     /// The library wants more than this broker has.
-    #[error("expected ABI version {ABI_MAJOR}.{ABI_MINOR} or below, found {ABI_MAJOR}.{found}: it needs a newer broker")]
+    #[error(
+        "expected ABI version {ABI_MAJOR}.{ABI_MINOR} or below, found {ABI_MAJOR}.{found}: it needs a newer broker"
+    )]
     Minor {
         /// The library's.
         found: u32,
@@ -108,7 +110,9 @@ impl Library {
         match (size as usize, major, minor, panics) {
             (_, found, _, _) if found != ABI_MAJOR => Err(Refused::Major { found }),
             (_, _, found, _) if found > ABI_MINOR => Err(Refused::Minor { found }),
-            (found, _, _, _) if found < SMALLEST_TABLE => Err(Refused::Size { least: SMALLEST_TABLE, found: size }),
+            (found, _, _, _) if found < SMALLEST_TABLE => {
+                Err(Refused::Size { least: SMALLEST_TABLE, found: size })
+            }
             (_, _, _, found) if found != UNWINDS => Err(Refused::Panics { found }),
             // SAFETY: the table says that it is at least as long as that of version 1.0, which is this one.
             _ => Self::with_functions(unsafe { ptr::read_unaligned(table) }),
@@ -155,7 +159,10 @@ impl Library {
         let text: ManifestText = read(&json).map_err(|error| broken(format!("its manifest: {error}")))?;
         let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         if text.name.is_empty() || !text.name.bytes().all(fits) {
-            return Err(broken(format!("its name is '{}', expected lower case letters, digits and '-'", text.name)));
+            return Err(broken(format!(
+                "its name is '{}', expected lower case letters, digits and '-'",
+                text.name
+            )));
         }
         let ManifestText { name, version, about, depends, config_schema, exec } = text;
         let manifest = Manifest { name, version, about, depends, config_schema, exec };
