@@ -256,7 +256,7 @@ impl Export for Exported {
 
 static TABLE: PluginTable = table::<Exported>(UNWINDS);
 
-fn library(table: &'static PluginTable) -> Result<Library, Refused> {
+fn library(table: &PluginTable) -> Result<Library, Refused> {
     // SAFETY: it is the table of this crate's own other side.
     unsafe { Library::new(table) }
 }
@@ -409,7 +409,7 @@ fn tables_that_do_not_fit_are_refused() {
     let refused = |change: fn(&mut PluginTable)| {
         let mut table = TABLE;
         change(&mut table);
-        library(Box::leak(Box::new(table))).map(drop).unwrap_err().to_string()
+        library(&table).map(drop).unwrap_err().to_string()
     };
     let cases: [(fn(&mut PluginTable), &str); 7] = [
         (

@@ -47,7 +47,7 @@ pub(super) static HOST: abi::Host = abi::Host {
 pub(super) struct Broker {
     host: RwLock<Option<Arc<dyn Host>>>,
     /// Where questions that take time are awaited; none where nothing runs yet.
-    pub(super) runtime: Option<Handle>,
+    runtime: Mutex<Option<Handle>>,
     /// What is being asked, to be cancelled.
     asked: Mutex<HashMap<u64, Option<AbortHandle>>>,
     pub(super) counters: RwLock<Vec<Counter>>,
@@ -55,6 +55,9 @@ pub(super) struct Broker {
     pub(super) sessions: Mutex<HashMap<u64, Arc<Ends>>>,
     last_number: AtomicU64,
 }
+
+/// All that were ever opened: what is kept on purpose is no leak.
+static OPENED: Mutex<Vec<&'static Broker>> = Mutex::new(Vec::new());
 
 /// The two ends of a virtual session.
 pub(super) struct Ends {
@@ -64,15 +67,17 @@ pub(super) struct Ends {
 
 impl Broker {
     pub(super) fn open(host: Arc<dyn Host>) -> &'static Self {
-        Box::leak(Box::new(Self {
+        let broker: &'static Self = Box::leak(Box::new(Self {
             host: RwLock::new(Some(host)),
-            runtime: Handle::try_current().ok(),
+            runtime: Mutex::new(Handle::try_current().ok()),
             asked: Mutex::default(),
             counters: RwLock::default(),
             gauges: RwLock::default(),
             sessions: Mutex::default(),
             last_number: AtomicU64::new(0),
-        }))
+        }));
+        OPENED.lock().push(broker);
+        broker
     }
 
     pub(super) fn as_raw(&'static self) -> *mut c_void {
@@ -82,6 +87,7 @@ impl Broker {
     /// Its instance is destroyed: nothing is answered any more.
     pub(super) fn close(&self) {
         *self.host.write() = None;
+        *self.runtime.lock() = None;
         let asked = std::mem::take(&mut *self.asked.lock());
         asked.into_values().flatten().for_each(|work| work.abort());
         *self.counters.write() = Vec::new();
@@ -104,7 +110,7 @@ impl Broker {
         owed: Owed,
         answer: impl Future<Output = Result<RawJson>> + Send + 'static,
     ) -> u64 {
-        let Some(runtime) = &self.runtime else {
+        let Some(runtime) = self.runtime.lock().clone() else {
             owed.error(&Error::from(ErrorCode::PluginUnavailable));
             return 0;
         };
