@@ -33,7 +33,12 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
     };
     match broker::inspect(&args.path, &config) {
         Ok(inspection) => answer(rendered(&inspection)),
-        Err(StartError::Config(problems)) => problems.iter().map(fail).last().unwrap_or(ExitCode::FAILURE),
+        Err(StartError::Config(problems)) => {
+            for problem in &problems {
+                fail(problem);
+            }
+            ExitCode::FAILURE
+        }
         Err(error) => fail(error),
     }
 }

@@ -44,9 +44,9 @@ pub(super) fn run(args: ListArgs) -> ExitCode {
 /// One line a row, its texts in columns.
 fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     let mut widths = [0; N];
-    for (width, text) in rows.iter().flat_map(|row| (0..N).zip(row)).map(|(place, text)| (place, text)) {
-        if let Some(widest) = widths.get_mut(width) {
-            *widest = text.chars().count().max(*widest);
+    for row in rows {
+        for (width, text) in widths.iter_mut().zip(row) {
+            *width = text.chars().count().max(*width);
         }
     }
     let line = |row: &[String; N]| {

@@ -53,7 +53,7 @@ pub(super) fn check(bytes: &[u8], symbol: &'static str) -> Result<(), Unfit> {
     if exports_it { Ok(()) } else { Err(Unfit::MissingSymbol(symbol)) }
 }
 
-fn damaged(error: impl ToString) -> Unfit {
+fn damaged(error: impl std::fmt::Display) -> Unfit {
     Unfit::Damaged(error.to_string())
 }
 
