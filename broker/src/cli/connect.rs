@@ -68,9 +68,9 @@ impl ConnectArgs {
         Ok(options.timeouts(Timeouts { answer: self.timeout, ..Timeouts::default() }))
     }
 
-    /// Whether a broker is named.
-    pub(crate) fn names_a_broker(&self) -> bool {
-        self.url.is_some()
+    /// Whether any option is about a broker.
+    pub(crate) fn asks_for_broker(&self) -> bool {
+        self.url.is_some() || self.asks_for_login()
     }
 
     /// Whether any option is about the login.

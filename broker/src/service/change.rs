@@ -211,15 +211,16 @@ impl Service {
             tracing::info!(service = %self.name, plugin = name, version, "a plugin was loaded");
             self.tell_of_plugin("loaded", name, &json!({ "version": version }));
         }
-        let runtime = Arc::clone(&self.runtime);
-        let sessions = Arc::clone(&self.endpoint.sessions);
-        self.runtime.services.spawn(async move {
-            // A new service may want the port of the old one.
-            lifetime::retire(&runtime, gone).await;
-            for plugin in &new {
-                lifetime::start_services(&runtime, &sessions, plugin);
-            }
-        });
+        let leaving = gone.iter().map(|plugin| (plugin.name().to_owned(), plugin.running.clone()));
+        let leaving: Vec<_> = leaving.collect();
+        for plugin in gone {
+            self.runtime.services.spawn(lifetime::retire(Arc::clone(&self.runtime), plugin));
+        }
+        for plugin in new {
+            let (runtime, sessions) = (Arc::clone(&self.runtime), Arc::clone(&self.endpoint.sessions));
+            let start = lifetime::start_after(runtime, sessions, plugin, leaving.clone());
+            self.runtime.services.spawn(start);
+        }
     }
 }
 

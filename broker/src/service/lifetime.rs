@@ -5,6 +5,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use futures_util::{FutureExt, future::join_all};
 use jackfield_plugin_api::{RawJson, Service as PluginService, Topic};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::TaskTracker;
 
 use super::Runtime;
 use crate::{
@@ -56,12 +57,31 @@ fn failed(sessions: &Sessions, plugin: &str, error: &str) {
     sessions.notify(Topic::new("core", "plugin", "failed", plugin), body);
 }
 
-/// Ends plugins that nothing new reaches any more.
-pub(super) async fn retire(runtime: &Runtime, plugins: Vec<Arc<Loaded>>) {
-    join_all(plugins.into_iter().map(|plugin| retire_one(runtime, plugin))).await;
+/// Starts a plugin's services when those that are leaving have ended: a new one may want the port of an old one. Where
+/// that is another plugin it is a guess, and not waited for as long as requests may take.
+pub(super) async fn start_after(
+    runtime: Arc<Runtime>,
+    sessions: Arc<Sessions>,
+    plugin: Arc<Loaded>,
+    leaving: Vec<(String, TaskTracker)>,
+) {
+    let drain = runtime.shared.settings.load().timeouts.drain;
+    let (own, others): (Vec<_>, Vec<_>) = leaving.iter().partition(|(name, _)| name == plugin.name());
+    let ended = |leaving: Vec<&(String, TaskTracker)>| {
+        join_all(
+            leaving.into_iter().map(|(_, running)| running.clone()).map(async |running| running.wait().await),
+        )
+    };
+    // The others may go on; then the new one may fail, and says so.
+    tokio::join!(ended(own), timeout(drain, ended(others))).1.ok();
+    // It may be leaving itself by now.
+    if !plugin.stop.is_requested() {
+        start_services(&runtime, &sessions, &plugin);
+    }
 }
 
-async fn retire_one(runtime: &Runtime, plugin: Arc<Loaded>) {
+/// Ends a plugin that nothing new reaches any more.
+pub(super) async fn retire(runtime: Arc<Runtime>, plugin: Arc<Loaded>) {
     let timeouts = runtime.shared.settings.load().timeouts.clone();
     // protocol.md §6: requests under way finish, at most `timeouts.handler`. At the broker's end they have had theirs.
     let finished = runtime.stop_services.run_until_cancelled(timeout(timeouts.handler, idle(&plugin))).await;

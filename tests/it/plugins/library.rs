@@ -204,6 +204,10 @@ async fn a_reload_of_the_configuration_keeps_it_unless_it_changed() {
     change(&library);
     broker.hangup();
     within("the changed library", async { while instance(&mut admin).await != 0 {} }).await;
+    fs::write(&library, "no library").unwrap();
+    broker.hangup();
+    broker.logged("it is no shared library").await;
+    assert_eq!(instance(&mut admin).await, 0, "what is loaded does not depend on the file");
 }
 
 #[tokio::test]

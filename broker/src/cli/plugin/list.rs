@@ -23,7 +23,7 @@ pub(super) struct ListArgs {
 }
 
 pub(super) fn run(args: ListArgs) -> ExitCode {
-    if !args.connect.names_a_broker() {
+    if !args.connect.asks_for_broker() {
         let builtin = broker::builtin_plugins();
         let rows = builtin.into_iter().map(|plugin| [plugin.name, plugin.version, plugin.description]);
         return answer(columns(&rows.collect::<Vec<_>>()));

@@ -96,7 +96,7 @@ fn files(PluginName(name): &PluginName, kind: Kind) -> [(&'static str, String); 
         Kind::Auth => include_str!("../../../templates/plugin/auth.rs.in"),
     };
     let fields = [
-        ("{{try}}", attempt(kind).to_owned()),
+        ("{{try}}", attempt(kind).trim_end().to_owned()),
         ("{{name}}", name.clone()),
         ("{{crate}}", name.replace('-', "_")),
         ("{{type}}", type_name(name)),
@@ -125,11 +125,8 @@ const fn async_trait(kind: Kind) -> &'static str {
 /// What to try first.
 const fn attempt(kind: Kind) -> &'static str {
     match kind {
-        Kind::Command => "```sh\njackfield call {{name}}/core/greet '{\"name\":\"Ann\"}'\n```",
-        Kind::Auth => {
-            "Its users stand in the configuration file:\n\n```toml\n[service.main.plugin.{{name}}.tokens]\n\"a long secret\" = \"ann@example.com\"\n```\n\n\
-             ```sh\njackfield call core/user/list --login '{\"token\":\"a long secret\"}'\n```"
-        }
+        Kind::Command => include_str!("../../../templates/plugin/command.try.in"),
+        Kind::Auth => include_str!("../../../templates/plugin/auth.try.in"),
     }
 }
 
