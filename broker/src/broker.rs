@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -11,18 +12,19 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use jackfield_plugin_api::{CommandInfo, Plugin};
+use jackfield_plugin_api::{CommandInfo, Plugin, ffi::host::wait_until_destroyed};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use crate::service::Inspection;
 use crate::{
     admin::{self, AdminServer},
-    config::{Config, ConfigError, ListenUrl, ServiceConfig},
+    config::{Config, ConfigError, ListenUrl, PluginTables, ServiceConfig},
     event::Events,
     host::Stores,
     lifecycle::Shared,
     plugin,
-    service::{Runtime, Service},
+    service::{Prepared, Runtime, Service},
     telemetry::Metrics,
     transport::Listener,
 };
@@ -111,7 +113,7 @@ impl Broker {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let runtime = runtime(config);
         let config = runtime.shared.settings.load_full();
-        let services = load_services(&config, &runtime)?;
+        let services = load_off_thread(&config, &runtime).await?;
         let listeners = bind(&config).await?;
         let admin = match &config.admin.listen {
             Some(address) => {
@@ -143,18 +145,17 @@ impl Broker {
     ///
     /// # Errors
     /// What is wrong with it. Nothing has changed then.
-    #[expect(clippy::unused_async, reason = "libraries are loaded here off the runtime's threads")]
     pub async fn reload(&self, config: Config) -> Result<Vec<String>, StartError> {
-        let mut prepared = Vec::new();
-        for service in self.services.iter().filter(|service| config.services.contains_key(service.name())) {
-            prepared.push((service, service.prepare(&config)?));
-        }
-        for (service, prepared) in prepared {
+        let _turn = self.runtime.changes.lock().await;
+        let config = Arc::new(config);
+        let services = self.services.iter().filter(|service| config.services.contains_key(service.name()));
+        let services: Vec<_> = services.cloned().collect();
+        for (service, prepared) in prepare_off_thread(services, &config).await? {
             service.commit(prepared);
             service.announce(&config);
         }
         let notes = needs_restart(&self.started_with, &config);
-        self.runtime.shared.settings.store(Arc::new(config));
+        self.runtime.shared.settings.store(config);
         Ok(notes)
     }
 
@@ -178,6 +179,7 @@ impl Broker {
         }
         // A little is left for the process to end in.
         let deadline = started + drain.saturating_sub(Duration::from_millis(100).min(drain / 10));
+        self.runtime.stop_services.cancel();
         self.services.iter().for_each(|service| {
             service.stop_services(deadline.saturating_duration_since(Instant::now()));
             service.close_connections();
@@ -191,6 +193,9 @@ impl Broker {
             tracing::warn!(connections = self.runtime.tasks.len(), "not everything was written out in time");
         }
         self.services.iter().for_each(|service| service.unload());
+        let rest = deadline.saturating_duration_since(Instant::now());
+        // What a library does at its end is its own business, and may take time.
+        tokio::task::spawn_blocking(move || wait_until_destroyed(rest)).await.ok();
         if let Some(admin) = self.admin {
             admin.stop();
         }
@@ -203,7 +208,9 @@ impl Broker {
 /// What is wrong with it.
 pub fn check(config: &Config) -> Result<Vec<String>, StartError> {
     let services = load_services(config, &runtime(config.clone()))?;
-    Ok(services.iter().flat_map(|service| service.warnings(config)).collect())
+    let warnings = services.iter().flat_map(|service| service.warnings(config)).collect();
+    unload(&services);
+    Ok(warnings)
 }
 
 /// The commands that a configuration's plugins register, of the service `main` or else the first.
@@ -213,7 +220,27 @@ pub fn check(config: &Config) -> Result<Vec<String>, StartError> {
 pub fn commands(config: &Config) -> Result<Vec<CommandInfo>, StartError> {
     let services = load_services(config, &runtime(config.clone()))?;
     let main = services.iter().find(|service| service.name() == "main").or(services.first());
-    Ok(main.map(|service| service.registry().commands()).unwrap_or_default())
+    let commands = main.map(|service| service.registry().commands()).unwrap_or_default();
+    unload(&services);
+    Ok(commands)
+}
+
+/// Loads a library, with its table in service `main` or else the first, and says what it is. Nothing of it is started.
+///
+/// # Errors
+/// Why it cannot be loaded.
+pub fn inspect(library: &Path, config: &Config) -> Result<Inspection, StartError> {
+    let mut alone = config.clone();
+    alone.services.retain(|name, _| name == "main" || !config.services.contains_key("main"));
+    for service in alone.services.values_mut() {
+        service.plugins.clear();
+        service.plugin_tables = PluginTables::default();
+    }
+    let services = load_services(&alone, &runtime(alone.clone()))?;
+    let service = services.first().ok_or_else(|| StartError::Runtime("there is no service".to_owned()))?;
+    let inspection = service.inspect(library, config)?;
+    unload(&services);
+    Ok(inspection)
 }
 
 /// Every plugin that is linked in.
@@ -223,6 +250,12 @@ pub fn builtin_plugins() -> Vec<PluginSummary> {
         PluginSummary { name: manifest.name, version: manifest.version, description: manifest.about }
     };
     plugin::builtin().into_values().map(summary).collect()
+}
+
+/// Lets go of plugins that were only to be looked at.
+fn unload(services: &[Arc<Service>]) {
+    services.iter().for_each(|service| service.unload());
+    wait_until_destroyed(DRAIN_RESERVE);
 }
 
 fn runtime(config: Config) -> Arc<Runtime> {
@@ -239,11 +272,37 @@ fn runtime(config: Config) -> Arc<Runtime> {
         handlers: TaskTracker::new(),
         stop_handlers: CancellationToken::new(),
         services: TaskTracker::new(),
+        stop_services: CancellationToken::new(),
+        changes: tokio::sync::Mutex::default(),
         stop_accepting: CancellationToken::new(),
         connections: AtomicUsize::new(0),
         refusals: AtomicUsize::new(0),
         last_connection: AtomicU64::new(0),
     })
+}
+
+/// Libraries are loaded, and plugins register, where that may take its time.
+async fn load_off_thread(
+    config: &Arc<Config>,
+    runtime: &Arc<Runtime>,
+) -> Result<Vec<Arc<Service>>, StartError> {
+    let (config, runtime) = (Arc::clone(config), Arc::clone(runtime));
+    let loading = tokio::task::spawn_blocking(move || load_services(&config, &runtime));
+    loading.await.map_err(|error| StartError::Runtime(error.to_string()))?
+}
+
+/// Makes a configuration ready for these services, likewise.
+async fn prepare_off_thread(
+    services: Vec<Arc<Service>>,
+    config: &Arc<Config>,
+) -> Result<Vec<(Arc<Service>, Prepared)>, StartError> {
+    let config = Arc::clone(config);
+    let prepare = move |service: Arc<Service>| {
+        let prepared = service.prepare(&config)?;
+        Ok((service, prepared))
+    };
+    let preparing = tokio::task::spawn_blocking(move || services.into_iter().map(prepare).collect());
+    preparing.await.map_err(|error| StartError::Runtime(error.to_string()))?
 }
 
 fn load_services(config: &Config, runtime: &Arc<Runtime>) -> Result<Vec<Arc<Service>>, StartError> {

@@ -27,6 +27,12 @@ impl Context {
         Self { call, host }
     }
 
+    /// The request, from the broker's side.
+    #[cfg(feature = "host")]
+    pub(crate) fn call(&self) -> &Arc<dyn Call> {
+        &self.call
+    }
+
     /// Who asks.
     pub fn caller(&self) -> &Arc<Caller> {
         self.call.caller()

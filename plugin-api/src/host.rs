@@ -4,12 +4,15 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
-use serde::Serialize;
-use serde_json::Value;
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
+use serde_json::{Value, json};
 
 use crate::{
     context::Context,
-    error::{ErrorCode, Result},
+    error::{Error, ErrorCode, Result},
     event::{Event, ServiceScope, Subscription, Topic},
     json::RawJson,
     log::LogRecord,
@@ -136,6 +139,39 @@ pub trait Host: Send + Sync + 'static {
     /// The plugins of the service, first asked first.
     fn plugins(&self) -> Vec<PluginInfo>;
 
+    /// Loads a plugin into the service while it runs, with its table where `config` gives one. It holds at once, for
+    /// every connection, and until the broker's end: a reload of the configuration file leaves it. Where it fails, all
+    /// is as it was.
+    ///
+    /// # Errors
+    /// `invalid_value` for what cannot be loaded, or a table that does not fit; `invalid_operation` where it is loaded
+    /// already or lacks what it depends on; `plugin_unavailable` with the plugin's own refusal; `internal_error_ref`
+    /// where it panics.
+    async fn load_plugin(&self, source: PluginSource, config: Option<Value>) -> Result<PluginInfo> {
+        let (PluginSource::Name(text) | PluginSource::Path(text)) = &source;
+        manage(self, "load", json!({ source.field(): text, "config": config })).await
+    }
+
+    /// Unloads a plugin: no new request reaches it. Once those under way are finished, at most `timeouts.handler`
+    /// later, its services are stopped and it is gone.
+    ///
+    /// # Errors
+    /// `plugin_unavailable` for one that is not loaded; `invalid_operation` for the core's, and for one that others
+    /// depend on.
+    async fn unload_plugin(&self, name: &str) -> Result<()> {
+        manage(self, "unload", json!({ "name": name })).await.map(|_: IgnoredAny| ())
+    }
+
+    /// Loads a plugin anew, a library from its file, and puts it in the place of the one that is loaded; no request
+    /// fails by that. Without `config` it keeps its table.
+    ///
+    /// # Errors
+    /// Those of [`load_plugin`](Self::load_plugin) and [`unload_plugin`](Self::unload_plugin); the loaded one stays
+    /// then.
+    async fn reload_plugin(&self, name: &str, config: Option<Value>) -> Result<PluginInfo> {
+        manage(self, "reload", json!({ "name": name, "config": config })).await
+    }
+
     /// Writes a record to the broker's log and to every log sink.
     ///
     /// # Errors
@@ -172,6 +208,31 @@ pub trait Host: Send + Sync + 'static {
     fn gauge_with(&self, name: &str, help: &str, labels: &[(&'static str, &str)]) -> Gauge;
 }
 
+/// Asks the core's plugin: a host that is not the broker itself has its commands.
+async fn manage<H: Host + ?Sized, T: DeserializeOwned>(host: &H, cmd: &str, data: Value) -> Result<T> {
+    let reply = host.call(Request::new("core", "plugin", cmd, RawJson::from_value(&data)?)).await?;
+    reply.parse().map_err(|source| Error::from(ErrorCode::InvalidReply).with_source(source))
+}
+
+/// Where a plugin is to be loaded from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PluginSource {
+    /// It is built in, or was unloaded before.
+    Name(String),
+    /// It is a library; a relative path is relative to the broker's working directory.
+    Path(String),
+}
+
+impl PluginSource {
+    /// The field of `core plugin load` that gives it.
+    pub const fn field(&self) -> &'static str {
+        match self {
+            Self::Name(_) => "name",
+            Self::Path(_) => "path",
+        }
+    }
+}
+
 /// A request of the broker's to a session.
 #[derive(Clone, Debug)]
 pub struct SessionRequest {
@@ -186,7 +247,7 @@ pub struct SessionRequest {
 }
 
 /// What the registry tells of a command.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CommandInfo {
     /// Its class.
     pub class: String,
@@ -195,7 +256,7 @@ pub struct CommandInfo {
     /// Its name, `*` for any.
     pub cmd: String,
     /// Other names for `cmd`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
     /// What it does.
     pub description: String,
@@ -210,7 +271,7 @@ pub struct CommandInfo {
 }
 
 /// What `core plugin list` tells of a plugin.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PluginInfo {
     /// Its name.
     pub name: String,
@@ -218,7 +279,7 @@ pub struct PluginInfo {
     pub version: String,
     /// How it came: `builtin`, `library` or `session`.
     pub kind: String,
-    /// `running`, or what became of it.
+    /// `running`, `failed` (one of its services did) or `quarantined` (it panicked too often).
     pub state: String,
     /// What it is for.
     pub description: String,
@@ -236,6 +297,9 @@ pub struct PluginInfo {
     pub session_observers: usize,
     /// How many log sinks.
     pub log_sinks: usize,
+    /// How many sinks of the broker's own log.
+    #[serde(default)]
+    pub broker_log_sinks: usize,
     /// How many services of its own.
     pub services: usize,
 }

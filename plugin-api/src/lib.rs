@@ -66,6 +66,7 @@
 //! - [`EventFilter`], [`SessionObserver`], [`LogSink`], [`BrokerLogSink`], [`Service`]: the other extension points.
 //! - [`Host`]: what a plugin may ask of the broker, [`Store`] and [`VirtualSession`] among it.
 //! - [`RawJson`]: data that is passed on as it was written.
+//! - [`ffi`], [`export_plugin!`]: plugins in libraries of their own, which a running broker loads.
 //! - `testing`, with the feature of that name: a harness that runs a plugin without a broker.
 
 pub mod auth;
@@ -74,6 +75,7 @@ pub mod command;
 pub mod context;
 pub mod error;
 pub mod event;
+pub mod ffi;
 pub mod host;
 pub mod json;
 pub mod log;
@@ -96,12 +98,12 @@ pub use command::{CallMode, Command, Definition, Handler, NoArguments};
 pub use context::{Call, Context};
 pub use error::{Error, ErrorCode, Result};
 pub use event::{Event, EventFilter, Filtered, ServiceScope, Subscription, Topic};
-pub use host::{CommandInfo, Counter, Gauge, Host, PluginInfo, SessionRequest};
+pub use host::{CommandInfo, Counter, Gauge, Host, PluginInfo, PluginSource, SessionRequest};
 pub use json::{RawJson, RawObject};
 pub use log::{BrokerLogSink, BrokerRecord, LogRecord, LogSink, Severity};
 pub use message::{Answer, CommandKey, Outcome, Request};
 pub use permission::{Action, Glob, Permission, Permissions};
-pub use plugin::{Builtin, Manifest, Plugin, Registered, Registrar};
+pub use plugin::{Builtin, Exec, Manifest, Plugin, Registered, Registrar};
 pub use registration::{AuthenticatorRegistration, IfLost, Registration};
 pub use service::{Service, Shutdown};
 pub use session::{

@@ -1,6 +1,6 @@
 //! The records of `core session log`, and where they go.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{borrow::Cow, sync::Arc, time::SystemTime};
 
 use crate::{
     error::Result,
@@ -64,7 +64,7 @@ pub struct BrokerRecord {
     /// How bad it is.
     pub level: Severity,
     /// Which part of the broker wrote it, as `RUST_LOG` names it.
-    pub target: &'static str,
+    pub target: Cow<'static, str>,
     /// The message.
     pub message: String,
     /// The facts that belong to it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -43,6 +43,19 @@ pub struct Manifest {
     pub depends: Vec<String>,
     /// What its table in the configuration file must look like; `None`: it has none.
     pub config_schema: Option<Value>,
+    /// On which threads its handlers run.
+    pub exec: Exec,
+}
+
+/// On which threads a plugin's handlers run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Exec {
+    /// On the broker's own: they never block. What takes time is awaited.
+    #[default]
+    Inline,
+    /// On threads that may block, which costs each request a hop. For code that cannot be made to wait otherwise.
+    Offload,
 }
 
 impl Manifest {
@@ -54,6 +67,7 @@ impl Manifest {
             about: String::new(),
             depends: Vec::new(),
             config_schema: None,
+            exec: Exec::Inline,
         }
     }
 
@@ -68,6 +82,13 @@ impl Manifest {
     #[must_use]
     pub fn depends_on(mut self, plugin: &str) -> Self {
         self.depends.push(plugin.into());
+        self
+    }
+
+    /// Its handlers run as `exec` says.
+    #[must_use]
+    pub fn exec(mut self, exec: Exec) -> Self {
+        self.exec = exec;
         self
     }
 

@@ -1,6 +1,6 @@
 //! Users, sessions, and who is calling.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,13 @@ impl fmt::Debug for SessionId {
     }
 }
 
+impl<'de> Deserialize<'de> for SessionId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let id = Cow::<'_, str>::deserialize(deserializer)?;
+        Self::new(&id).map_err(|error| serde::de::Error::custom(error.text()))
+    }
+}
+
 impl std::borrow::Borrow<str> for SessionId {
     fn borrow(&self) -> &str {
         &self.0
@@ -90,6 +97,13 @@ impl fmt::Display for UserId {
 impl fmt::Debug for UserId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl<'de> Deserialize<'de> for UserId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = Cow::<'_, str>::deserialize(deserializer)?;
+        Self::new(&name).map_err(|error| serde::de::Error::custom(error.text()))
     }
 }
 
@@ -232,7 +246,7 @@ pub enum SessionChangeKind {
     /// It ended; the reason is an error's name, or `closed` when the client went away.
     Ended {
         /// Why.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
 }
 

@@ -26,7 +26,7 @@ pub use connection::BrokerEnd;
 pub use harness::Harness;
 pub use services::RunningServices;
 pub use store::MemoryStore;
-pub use world::{Published, Registered, SentRequest};
+pub use world::{PluginChange, Published, Registered, SentRequest};
 
 /// The service that the harness plays.
 pub const SERVICE: &str = "test";

@@ -26,6 +26,12 @@ impl VirtualSession {
         Self { to_broker, from_broker, passed_over: VecDeque::new(), last_tid: 0 }
     }
 
+    /// Its two queues.
+    #[cfg(feature = "host")]
+    pub(crate) fn into_ends(self) -> (mpsc::Sender<RawJson>, mpsc::Receiver<RawJson>) {
+        (self.to_broker, self.from_broker)
+    }
+
     /// Sends one message of the External API: a request, a response or an ack. Waits while the broker has not
     /// taken the ones before it.
     ///

@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 /// The commands that the core plugin must have.
-const CORE: [&str; 18] = [
+const CORE: [&str; 21] = [
     "core/user/login",
     "core/user/list",
     "core/user/get",
@@ -28,6 +28,9 @@ const CORE: [&str; 18] = [
     "core/registry/list",
     "core/registry/describe",
     "core/plugin/list",
+    "core/plugin/load",
+    "core/plugin/reload",
+    "core/plugin/unload",
     "core/core/ping",
     "core/core/event",
     // Never known, to see that the check can fail.

@@ -20,8 +20,8 @@ const LEVELS: [&[&str]; 11] = [
     &["cli", "builtin"],
 ];
 
-/// The only files that may hold `unsafe`: those of the C ABI.
-const ABI: [&str; 0] = [];
+/// The only files and directories that may hold `unsafe`: those of the C ABI.
+const ABI: [&str; 2] = ["plugin-api/src/ffi", "broker/src/plugin/library/mod.rs"];
 
 /// The only crate of ours that a plugin needs.
 const PLUGIN_API: &str = "jackfield-plugin-api";
@@ -135,7 +135,7 @@ fn unsafe_stands_in_the_abi_files_alone() {
     let word = ["un", "safe"].concat();
     let sources = sources();
     assert!(sources.len() > 50, "only {} sources were found", sources.len());
-    for file in sources.iter().filter(|file| !ABI.iter().any(|abi| file.ends_with(abi))) {
+    for file in sources.iter().filter(|file| !ABI.iter().any(|abi| file.starts_with(repository(abi)))) {
         let code = code(&read(file));
         let words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
         assert_eq!(words.filter(|found| *found == word).count(), 0, "{}", file.display());

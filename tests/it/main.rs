@@ -19,6 +19,7 @@ mod load;
 mod login;
 mod observability;
 mod permissions;
+mod plugins;
 mod registry;
 mod services;
 mod sessions;

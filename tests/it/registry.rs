@@ -11,7 +11,7 @@ use crate::support::sources::{files, read, repository};
 use crate::support::{Broker, Client, Options, Transport, code, on_both};
 
 /// The core's commands that protocol.md describes.
-const CORE: [&str; 21] = [
+const CORE: [&str; 24] = [
     "core/core/event",
     "core/core/ping",
     "core/event/get_subscriptions",
@@ -19,6 +19,9 @@ const CORE: [&str; 21] = [
     "core/event/subscribe",
     "core/event/unsubscribe",
     "core/plugin/list",
+    "core/plugin/load",
+    "core/plugin/reload",
+    "core/plugin/unload",
     "core/registry/describe",
     "core/registry/list",
     "core/registry/register",

@@ -93,7 +93,7 @@ fn whole(message: &RawValue) -> Result<String, String> {
 }
 
 /// An error answer for people: text and code, and what else it holds.
-fn describe(error: &AnswerError) -> String {
+pub(crate) fn describe(error: &AnswerError) -> String {
     let mut more: Map<String, Value> =
         error.details.as_ref().and_then(|data| serde_json::from_str(data.get()).ok()).unwrap_or_default();
     more.remove("code");

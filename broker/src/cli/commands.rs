@@ -36,7 +36,7 @@ fn rendered(commands: &[CommandInfo]) -> String {
 }
 
 /// Name and provider, description, and the data it takes, one line each.
-fn paragraph(command: &CommandInfo) -> String {
+pub(super) fn paragraph(command: &CommandInfo) -> String {
     let CommandInfo { class, subclass, cmd, plugin, description, .. } = command;
     let aliases: String = command.aliases.iter().map(|alias| format!(", {alias}")).collect();
     let mut text = format!("{class}/{subclass}/{cmd}{aliases}  ({plugin})");

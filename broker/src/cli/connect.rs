@@ -15,12 +15,15 @@ use serde_json::{Map, Value};
 /// Who logs in when the command line does not say.
 const DEFAULT_USER: &str = "cli";
 
+/// Where the broker is when the command line does not say.
+const DEFAULT_URL: &str = "ws://127.0.0.1:9010";
+
 /// Where the broker is, and who to log in as.
 #[derive(Debug, Args)]
 pub(crate) struct ConnectArgs {
-    /// The broker: ws://HOST:PORT, or wss://, tcp:// or tls://
-    #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:9010")]
-    url: String,
+    /// The broker: ws://HOST:PORT, or wss://, tcp:// or tls:// [default: ws://127.0.0.1:9010]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
     /// Who to log in as [default: cli, unless --login or --cert says more]
     #[arg(long, value_name = "USER")]
     user: Option<String>,
@@ -71,13 +74,17 @@ impl ConnectArgs {
     /// Options without a login.
     pub(crate) fn anonymous_options(&self) -> Result<ConnectOptions, Failure> {
         let options =
-            ConnectOptions::new(&self.url).map_err(|error| Failure::usage(format!("--url: {error}")))?;
+            ConnectOptions::new(self.url()).map_err(|error| Failure::usage(format!("--url: {error}")))?;
         let options = options.tls(self.tls()?);
         Ok(options.timeouts(Timeouts { answer: self.timeout, ..Timeouts::default() }))
     }
 
+    fn url(&self) -> &str {
+        self.url.as_deref().unwrap_or(DEFAULT_URL)
+    }
+
     fn tls(&self) -> Result<Tls, Failure> {
-        let url = self.url.to_ascii_lowercase();
+        let url = self.url().to_ascii_lowercase();
         let is_encrypted = ["wss:", "tls:"].iter().any(|scheme| url.starts_with(scheme));
         if !is_encrypted && (self.ca.is_some() || self.cert.is_some()) {
             return Err(Failure::usage("--ca and --cert need a --url with wss:// or tls://"));
@@ -91,6 +98,11 @@ impl ConnectArgs {
             tls = shown.map_err(|error| Failure::usage(format!("--cert, --key: {error}")))?;
         }
         Ok(tls)
+    }
+
+    /// Whether any option is about a broker.
+    pub(crate) fn asks_for_broker(&self) -> bool {
+        self.url.is_some() || self.asks_for_login()
     }
 
     /// Whether any option is about the login.
@@ -159,12 +171,19 @@ pub(crate) struct Failure {
 enum FailureKind {
     Usage,
     RunTime,
+    /// Told as it is: it says of itself that it is an error.
+    Answer,
 }
 
 impl Failure {
     /// Wrong usage: exit status 2.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self { kind: FailureKind::Usage, message: message.into() }
+    }
+
+    /// An error answer: exit status 1.
+    pub(crate) fn answer(message: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Answer, message: message.into() }
     }
 
     /// Failed at run time: exit status 1.
@@ -182,10 +201,13 @@ impl From<jackfield_client::Error> for Failure {
 /// The exit status, a failure having been told on stderr.
 pub(crate) fn exit_code(outcome: Result<(), Failure>) -> ExitCode {
     let Err(Failure { kind, message }) = outcome else { return ExitCode::SUCCESS };
-    tell(&format!("error: {message}"));
+    match kind {
+        FailureKind::Answer => tell(&message),
+        FailureKind::Usage | FailureKind::RunTime => tell(&format!("error: {message}")),
+    }
     match kind {
         FailureKind::Usage => ExitCode::from(2),
-        FailureKind::RunTime => ExitCode::FAILURE,
+        FailureKind::RunTime | FailureKind::Answer => ExitCode::FAILURE,
     }
 }
 

@@ -64,7 +64,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Commands(args) => commands::run(&args),
-        Command::Plugin(args) => plugin::run(&args),
+        Command::Plugin(args) => plugin::run(args),
         Command::Call(args) => block_on(call::run(args)),
         Command::Listen(args) => block_on(listen::run(args)),
         Command::HashPassword => hash_password::run(),

@@ -233,9 +233,7 @@ fn is_plain_name(name: &str) -> bool {
 /// A plugin: the path of a library where it looks like one, else a name.
 pub(super) fn plugin_ref(node: &Node, reader: &mut Reader) -> Option<PluginRef> {
     let text = string(node, reader)?;
-    let is_library =
-        text.contains(['/', '\\']) || [".so", ".dylib", ".dll"].iter().any(|end| text.ends_with(end));
-    match is_library {
+    match PluginRef::is_path(&text) {
         true => Some(PluginRef::Library(resolved(node, Path::new(&text)))),
         false if is_plain_name(&text) => Some(PluginRef::Builtin(text)),
         false => reader.bad_text(node, &text, "expected a plugin's name or a library's path"),

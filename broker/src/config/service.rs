@@ -117,6 +117,14 @@ pub enum PluginRef {
     Library(PathBuf),
 }
 
+impl PluginRef {
+    /// Whether what was written is the path of a library, and not a plugin's name.
+    #[must_use]
+    pub fn is_path(text: &str) -> bool {
+        text.contains(['/', '\\']) || [".so", ".dylib", ".dll"].iter().any(|end| text.ends_with(end))
+    }
+}
+
 impl fmt::Display for PluginRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

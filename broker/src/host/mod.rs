@@ -13,10 +13,11 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use jackfield_plugin_api::{
     Action, AuthenticatorRegistration, Call, Caller, CommandInfo, CommandKey, Counter, Error, ErrorCode,
-    Event, Gauge, Host, LogRecord, LogSink, PluginInfo, RawJson, Registration, Request, Result, ServiceScope,
-    SessionId, SessionInfo, SessionRef, SessionRequest, Store, Subscription, Topic, UserId, VirtualSession,
-    Who,
+    Event, Gauge, Host, LogRecord, LogSink, PluginInfo, PluginSource, RawJson, Registration, Request, Result,
+    ServiceScope, SessionId, SessionInfo, SessionRef, SessionRequest, Store, Subscription, Topic, UserId,
+    VirtualSession, Who,
 };
+use serde_json::Value;
 
 use crate::{
     codec::CloseReason, event::sender, lifecycle::Sessions, router::Router, session::Session,
@@ -41,6 +42,8 @@ pub struct Facilities {
     pub stores: Arc<Stores>,
     /// Serves the broker's end of a virtual session; set once connections can be served.
     pub connect: OnceLock<Box<dyn Connect>>,
+    /// Changes the plugins; set once they are running.
+    pub manage: OnceLock<Box<dyn Manage>>,
 }
 
 /// Tells of a plugin.
@@ -58,6 +61,28 @@ pub trait Connect: Send + Sync {
     fn connect(&self, stream: Box<dyn Stream>, remote: Arc<str>) -> Result<()>;
 }
 
+/// Changes which plugins there are while the broker runs. What fails changes nothing.
+#[async_trait]
+pub trait Manage: Send + Sync {
+    /// Loads one, with this table where one is given.
+    ///
+    /// # Errors
+    /// Those of [`Host::load_plugin`].
+    async fn load(&self, source: PluginSource, config: Option<Value>) -> Result<PluginInfo>;
+
+    /// Unloads one.
+    ///
+    /// # Errors
+    /// Those of [`Host::unload_plugin`].
+    async fn unload(&self, name: &str) -> Result<()>;
+
+    /// Loads one anew.
+    ///
+    /// # Errors
+    /// Those of [`Host::reload_plugin`].
+    async fn reload(&self, name: &str, config: Option<Value>) -> Result<PluginInfo>;
+}
+
 /// The broker, as one plugin of one service sees it.
 pub struct PluginHost {
     plugin: Box<str>,
@@ -72,6 +97,10 @@ impl PluginHost {
 
     fn sessions(&self) -> &Sessions {
         &self.facilities.sessions
+    }
+
+    fn manage(&self) -> Result<&dyn Manage> {
+        self.facilities.manage.get().map(|manage| &**manage).ok_or_else(|| ErrorCode::InvalidOperation.into())
     }
 
     fn live(&self, session: SessionRef<'_>) -> Result<Arc<Session>> {
@@ -205,6 +234,18 @@ impl Host for PluginHost {
             self.facilities.plugins.load().iter().map(|plugin| plugin.describe()).collect();
         plugins.extend(self.sessions().workers.describe());
         plugins
+    }
+
+    async fn load_plugin(&self, source: PluginSource, config: Option<Value>) -> Result<PluginInfo> {
+        self.manage()?.load(source, config).await
+    }
+
+    async fn unload_plugin(&self, name: &str) -> Result<()> {
+        self.manage()?.unload(name).await
+    }
+
+    async fn reload_plugin(&self, name: &str, config: Option<Value>) -> Result<PluginInfo> {
+        self.manage()?.reload(name, config).await
     }
 
     fn log(&self, record: LogRecord) -> Result<()> {

@@ -139,7 +139,7 @@ impl Sessions {
             if !self.directory.remove(session) {
                 return;
             }
-            changes.record(session, SessionChangeKind::Ended { reason: reason.name() });
+            changes.record(session, SessionChangeKind::Ended { reason: reason.name().into() });
         }
         // Before anybody who waits for its answer learns that there will be none.
         self.workers.leave(session);

@@ -2,7 +2,7 @@ use jackfield_plugin_api::Manifest;
 
 /// The places of the plugins in the order in which they are asked: that of the list, but each before those that it
 /// depends on.
-pub(super) fn resolve(plugins: &[Manifest]) -> Result<Vec<usize>, String> {
+pub(super) fn resolve(plugins: &[&Manifest]) -> Result<Vec<usize>, String> {
     for plugin in plugins {
         if let Some(missing) =
             plugin.depends.iter().find(|name| !plugins.iter().any(|other| other.name == **name))
@@ -12,10 +12,10 @@ pub(super) fn resolve(plugins: &[Manifest]) -> Result<Vec<usize>, String> {
     }
     let mut order = Vec::with_capacity(plugins.len());
     while order.len() < plugins.len() {
-        let waits = |plugin: &Manifest, (place, other): (usize, &Manifest)| {
+        let waits = |plugin: &Manifest, (place, other): (usize, &&Manifest)| {
             !order.contains(&place) && other.depends.contains(&plugin.name)
         };
-        let free = |(place, plugin): &(usize, &Manifest)| {
+        let free = |(place, plugin): &(usize, &&Manifest)| {
             !order.contains(place) && !plugins.iter().enumerate().any(|other| waits(plugin, other))
         };
         match plugins.iter().enumerate().find(free) {
@@ -27,12 +27,12 @@ pub(super) fn resolve(plugins: &[Manifest]) -> Result<Vec<usize>, String> {
 }
 
 /// Follows the dependencies of the plugins that are left until one comes up again.
-fn circle(plugins: &[Manifest], done: &[usize]) -> String {
+fn circle(plugins: &[&Manifest], done: &[usize]) -> String {
     let left: Vec<&Manifest> = plugins
         .iter()
         .enumerate()
         .filter(|(place, _)| !done.contains(place))
-        .map(|(_, plugin)| plugin)
+        .map(|(_, plugin)| *plugin)
         .collect();
     let user_of = |name: &str| left.iter().find(|plugin| plugin.depends.iter().any(|on| on == name));
     let mut path: Vec<&str> = left.first().map(|plugin| plugin.name.as_str()).into_iter().collect();
@@ -59,7 +59,7 @@ mod tests {
                 depends.iter().fold(Manifest::new(name, "1"), |manifest, on| manifest.depends_on(on))
             })
             .collect();
-        let places = resolve(&manifests)?;
+        let places = resolve(&manifests.iter().collect::<Vec<_>>())?;
         Ok(places.into_iter().map(|place| manifests[place].name.clone()).collect())
     }
 

@@ -98,7 +98,7 @@ fn record(event: &Event<'_>) -> BrokerRecord {
     BrokerRecord {
         time: SystemTime::now(),
         level: severity(*event.metadata().level()),
-        target: event.metadata().target(),
+        target: event.metadata().target().into(),
         message: facts.message,
         fields: facts.fields,
     }
@@ -203,7 +203,7 @@ mod tests {
         let records = records.lock();
         let said: Vec<_> = records.iter().map(|record| record.message.as_str()).collect();
         assert_eq!(said, ["said", "no part of hyper"]);
-        assert_eq!((records[0].target, records[0].level.number()), ("forward_test", 6));
+        assert_eq!((&*records[0].target, records[0].level.number()), ("forward_test", 6));
         assert_eq!(
             records[0].fields.to_json().as_str(),
             r#"{"n":3,"flag":true,"text":"x","debug":"Some(1)"}"#

@@ -18,7 +18,8 @@ pub fn caught_in(plugin: &str, command: &impl std::fmt::Display, panic: &(dyn An
     Error::internal_ref(reference)
 }
 
-fn message(panic: &(dyn Any + Send)) -> &str {
+/// What a panic said.
+pub fn message(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<String>()
         .map(String::as_str)

@@ -276,6 +276,7 @@ impl Worker {
             event_filters: 0,
             session_observers: 0,
             log_sinks: 0,
+            broker_log_sinks: 0,
             services: 0,
         }
     }

@@ -12,7 +12,7 @@ use super::{
     services::RunningServices,
     session,
     store::MemoryStore,
-    world::{Published, Registered, SentRequest, World},
+    world::{PluginChange, Published, Registered, SentRequest, World},
 };
 use crate::{
     auth::{Login, Verdict},
@@ -226,6 +226,11 @@ impl Harness {
     /// The records that plugins logged so far.
     pub fn logs(&self) -> Vec<LogRecord> {
         self.world.state().logs.clone()
+    }
+
+    /// The changes of the plugins that were asked for so far. The harness takes note of them and makes none.
+    pub fn plugin_changes(&self) -> Vec<PluginChange> {
+        self.world.state().plugin_changes.clone()
     }
 
     /// How many acks handlers sent so far.

@@ -3,16 +3,17 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
+use serde_json::Value;
 
 use super::{
     SERVICE,
     connection::BrokerEnd,
-    world::{Published, Registered, SentRequest, World},
+    world::{PluginChange, Published, Registered, SentRequest, World},
 };
 use crate::{
     error::{Error, ErrorCode, Result},
     event::{Event, ServiceScope, Subscription, Topic},
-    host::{CommandInfo, Counter, Gauge, Host, PluginInfo, SessionRequest},
+    host::{CommandInfo, Counter, Gauge, Host, PluginInfo, PluginSource, SessionRequest},
     json::RawJson,
     log::LogRecord,
     message::{CommandKey, Request},
@@ -28,6 +29,13 @@ use crate::{
 pub(super) struct TestHost {
     pub(super) plugin: String,
     pub(super) world: Arc<World>,
+}
+
+impl TestHost {
+    fn plugin_info(&self, name: &str) -> Result<PluginInfo> {
+        let found = self.plugins().into_iter().find(|plugin| plugin.name == name);
+        found.ok_or_else(|| Error::about(ErrorCode::PluginUnavailable, name))
+    }
 }
 
 #[async_trait]
@@ -186,6 +194,36 @@ impl Host for TestHost {
 
     fn plugins(&self) -> Vec<PluginInfo> {
         self.world.loaded().map(|loaded| loaded.infos()).unwrap_or_default()
+    }
+
+    async fn load_plugin(&self, source: PluginSource, config: Option<Value>) -> Result<PluginInfo> {
+        let (PluginSource::Name(name) | PluginSource::Path(name)) = source.clone();
+        let mut state = self.world.state();
+        if state.further_plugins.contains(&name) || self.plugin_info(&name).is_ok() {
+            return Err(Error::about(ErrorCode::InvalidOperation, format_args!("'{name}' is loaded")));
+        }
+        state.plugin_changes.push(PluginChange::Load(source, config));
+        state.further_plugins.push(name.clone());
+        Ok(PluginInfo { name, ..PluginInfo::default() })
+    }
+
+    async fn unload_plugin(&self, name: &str) -> Result<()> {
+        let mut state = self.world.state();
+        if name == "core" {
+            return Err(Error::about(ErrorCode::InvalidOperation, "'core' cannot be unloaded"));
+        }
+        if self.plugin_info(name).is_err() && !state.further_plugins.iter().any(|further| further == name) {
+            return Err(Error::about(ErrorCode::PluginUnavailable, name));
+        }
+        state.further_plugins.retain(|further| further != name);
+        state.plugin_changes.push(PluginChange::Unload(name.to_owned()));
+        Ok(())
+    }
+
+    async fn reload_plugin(&self, name: &str, config: Option<Value>) -> Result<PluginInfo> {
+        let info = self.plugin_info(name)?;
+        self.world.state().plugin_changes.push(PluginChange::Reload(name.to_owned(), config));
+        Ok(info)
     }
 
     fn log(&self, record: LogRecord) -> Result<()> {

@@ -294,6 +294,7 @@ impl LoadedPlugin {
             event_filters: registered.event_filters.len(),
             session_observers: registered.session_observers.len(),
             log_sinks: registered.log_sinks.len(),
+            broker_log_sinks: registered.broker_log_sinks.len(),
             services: registered.services.len(),
         }
     }

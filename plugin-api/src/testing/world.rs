@@ -6,13 +6,13 @@ use std::{
 };
 
 use parking_lot::{Mutex, MutexGuard};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{SERVICE, connection::BrokerEnd, loaded::Loaded, store::MemoryStore};
 use crate::{
     error::{Error, ErrorCode, Result},
     event::{Event, ServiceScope, Subscription, Topic},
-    host::{CommandInfo, SessionRequest},
+    host::{CommandInfo, PluginSource, SessionRequest},
     json::RawJson,
     log::LogRecord,
     message::CommandKey,
@@ -48,6 +48,17 @@ pub struct Registered {
     pub registration: Registration,
 }
 
+/// A change of the plugins that a plugin asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PluginChange {
+    /// To load one, with this table.
+    Load(PluginSource, Option<Value>),
+    /// To unload one.
+    Unload(String),
+    /// To reload one, with this table.
+    Reload(String, Option<Value>),
+}
+
 pub(super) type Responder = Arc<dyn Fn(&SessionId, &SessionRequest) -> Result<RawJson> + Send + Sync>;
 
 /// Shared by the harness and the hosts of its plugins. It holds the plugins weakly, for they hold it.
@@ -73,6 +84,9 @@ pub(super) struct State {
     pub(super) stores: BTreeMap<String, Arc<MemoryStore>>,
     pub(super) counters: BTreeMap<String, u64>,
     pub(super) gauges: BTreeMap<String, f64>,
+    pub(super) plugin_changes: Vec<PluginChange>,
+    /// The plugins that would be loaded by now, besides those of the harness.
+    pub(super) further_plugins: Vec<String>,
 }
 
 impl World {
@@ -109,7 +123,10 @@ impl World {
     pub(super) fn stop_session(&self, id: &SessionId) -> Result<UserId> {
         let session = self.state().take_session(id).ok_or(ErrorCode::SessionNotFound)?;
         let user = session.user.clone();
-        self.tell_observers(SessionChangeKind::Ended { reason: ErrorCode::SessionStop.name() }, session);
+        self.tell_observers(
+            SessionChangeKind::Ended { reason: ErrorCode::SessionStop.name().into() },
+            session,
+        );
         Ok(user)
     }
 

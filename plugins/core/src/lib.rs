@@ -36,6 +36,9 @@ mod registry {
 
 mod plugin {
     mod list;
+    mod load;
+    mod reload;
+    mod unload;
 }
 
 mod broker {
@@ -95,13 +98,21 @@ fn session_id(text: &str) -> Result<SessionId> {
 
 #[cfg(test)]
 mod tests {
-    use jackfield_plugin_api::testing::Harness;
+    use std::sync::Arc;
+
+    use jackfield_plugin_api::{Caller, testing::Harness};
 
     use super::*;
 
     /// The plugin with its one session, `test-session` of `tester`.
     pub(crate) fn harness() -> Harness {
         Harness::new(Core).unwrap()
+    }
+
+    /// Somebody who may do everything.
+    pub(crate) fn administrator() -> Arc<Caller> {
+        let session = jackfield_plugin_api::testing::session("admin", "admin-session").unwrap();
+        jackfield_plugin_api::testing::administrator(&session)
     }
 
     #[test]
@@ -115,6 +126,9 @@ mod tests {
             "core/event/subscribe",
             "core/event/unsubscribe",
             "core/plugin/list",
+            "core/plugin/load",
+            "core/plugin/reload",
+            "core/plugin/unload",
             "core/registry/describe",
             "core/registry/list",
             "core/registry/register",

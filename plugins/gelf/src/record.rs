@@ -41,7 +41,7 @@ pub(crate) fn encode_own(record: &BrokerRecord, host: &str) -> Result<Bytes> {
     for (key, value) in record.fields.iter() {
         message.add(&own_field_name(key), value);
     }
-    message.fields.insert("_target".to_owned(), record.target.into());
+    message.fields.insert("_target".to_owned(), (&*record.target).into());
     message.encode()
 }
 
@@ -274,7 +274,7 @@ pub(crate) mod tests {
         let own = BrokerRecord {
             time: UNIX_EPOCH,
             level: Severity::WARNING,
-            target: "jackfield::service",
+            target: "jackfield::service".into(),
             message: "careful".into(),
             fields: RawObject::parse(&RawJson::from_text(r#"{"id":1,"a b":true,"n":2}"#).unwrap()).unwrap(),
         };

@@ -40,7 +40,7 @@ async fn a_record_goes_to_every_server() {
     harness.broker_log(&BrokerRecord {
         time: std::time::SystemTime::now(),
         level: Severity::WARNING,
-        target: "jackfield::test",
+        target: "jackfield::test".into(),
         message: "own".into(),
         fields: RawObject::default(),
     });

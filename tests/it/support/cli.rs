@@ -87,6 +87,12 @@ fn binary() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_jackfield"))
 }
 
+/// The fixture plugin as a library.
+pub fn fixture_library() -> PathBuf {
+    let name = format!("{}fixture_library{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    binary().parent().unwrap().join("examples").join(name)
+}
+
 fn example_binary(name: &str) -> PathBuf {
     binary().parent().unwrap().join("examples").join(name)
 }

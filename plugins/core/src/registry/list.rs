@@ -72,6 +72,7 @@ mod tests {
             "class": "core", "subclass": "plugin", "cmd": "list", "plugin": "core",
             "description": "Lists the service's plugins, first asked first."
         });
-        assert_eq!(list(r#"{"class":"core","subclass":"plugin"}"#).await, [expected]);
+        let plugin = list(r#"{"class":"core","subclass":"plugin"}"#).await;
+        assert_eq!((plugin.len(), &plugin[0]), (4, &expected));
     }
 }

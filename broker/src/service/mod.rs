@@ -1,10 +1,12 @@
 //! One service: its listeners, its plugins, its sessions.
 
 mod accept;
+mod change;
+mod inspect;
+mod lifetime;
 mod tls;
 
 use std::{
-    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -13,14 +15,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use futures_util::FutureExt;
 use jackfield_plugin_api::{
-    Authenticator, Error, ErrorCode, Host, Permission, RawJson, Result, Service as PluginService, Topic,
-    UserId,
+    Authenticator, Error, ErrorCode, Host, Permission, RawJson, Result, Topic, UserId,
 };
 use parking_lot::Mutex;
 use secrecy::SecretString;
-use tokio::time::Instant;
+use tokio::{sync::Mutex as Turn, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use accept::Place;
@@ -33,18 +33,17 @@ use crate::{
     event::NamedFilter,
     host::{Connect, Describe, Facilities, PluginHost, Stores},
     lifecycle::{Sessions, Shared},
-    plugin::{self, Loaded},
+    plugin::{self, Loaded, Overlay, Wanted},
     registry::{Registry, Snapshot},
     router::Router,
-    telemetry::{Outlet, panics},
+    telemetry::Outlet,
     transport::{
         Accepted, Stream,
         tls::{Keeper, Material},
     },
 };
 
-/// For how long a plugin's services may take to end before those of the one in its place are started.
-const SERVICE_STOP: Duration = Duration::from_secs(5);
+pub use inspect::Inspection;
 
 /// What all services of a process share.
 pub(crate) struct Runtime {
@@ -58,6 +57,10 @@ pub(crate) struct Runtime {
     pub(crate) stop_handlers: CancellationToken,
     /// Plugins' services.
     pub(crate) services: TaskTracker,
+    /// Set when they are to end.
+    pub(crate) stop_services: CancellationToken,
+    /// Held by whoever changes the plugins or the configuration.
+    pub(crate) changes: Turn<()>,
     /// Set when nothing is to be accepted any more.
     pub(crate) stop_accepting: CancellationToken,
     pub(crate) connections: AtomicUsize,
@@ -76,6 +79,7 @@ pub(crate) struct Service {
     tls: Arc<Keeper>,
     /// The plugins that get the broker's own log.
     broker_log: Outlet,
+    overlay: Mutex<Overlay>,
     /// The password that was made at start, where none is configured.
     generated_password: SecretString,
     password_printed: AtomicBool,
@@ -110,6 +114,7 @@ impl Service {
             plugins: ArcSwap::default(),
             stores: Arc::clone(&runtime.stores),
             connect: std::sync::OnceLock::new(),
+            manage: std::sync::OnceLock::new(),
         });
         let service = Self {
             runtime: Arc::clone(runtime),
@@ -123,6 +128,7 @@ impl Service {
             plugins: Mutex::default(),
             tls: Arc::default(),
             broker_log: Outlet::new(),
+            overlay: Mutex::default(),
             generated_password: uuid::Uuid::new_v4().simple().to_string().into(),
             password_printed: AtomicBool::new(false),
             name,
@@ -189,63 +195,47 @@ impl Service {
     pub(crate) fn start(self: &Arc<Self>) {
         let connector =
             Connector { runtime: Arc::clone(&self.runtime), endpoint: Arc::clone(&self.endpoint) };
-        // Set once, here.
+        // Both are set once, here.
         self.facilities.connect.set(Box::new(connector)).ok();
         self.watch_tls();
+        self.facilities.manage.set(Box::new(change::Manager(Arc::downgrade(self)))).ok();
         for plugin in self.plugins.lock().iter() {
-            start_services(&self.runtime, &self.endpoint.sessions, plugin);
+            lifetime::watch(&self.endpoint.sessions, plugin);
+            lifetime::start_services(&self.runtime, &self.endpoint.sessions, plugin);
         }
     }
 
     /// Makes another configuration ready; nothing has changed by that.
     pub(crate) fn prepare(&self, config: &Config) -> Result<Prepared, Vec<ConfigError>> {
         let own = service_config(config, &self.name)?;
+        let previous = self.plugins.lock().clone();
+        let overlay = self.overlay.lock().clone();
+        let host = |plugin: &str| -> Arc<dyn Host> {
+            Arc::new(PluginHost::new(plugin, Arc::clone(&self.facilities)))
+        };
+        let wanted =
+            Wanted { config, service: &self.name, overlay: &overlay, previous: &previous, host: &host };
+        // Before plugins are asked for anything.
+        policy(own, &self.name)?;
+        let tls = tls::material(config, &self.name, own)?;
+        self.prepared(config, plugin::load(&wanted)?, tls)
+    }
+
+    /// The same with these plugins; `None`: the TLS files stay as they are.
+    fn prepared(
+        &self,
+        config: &Config,
+        plugins: Vec<Arc<Loaded>>,
+        tls: Option<Material>,
+    ) -> Result<Prepared, Vec<ConfigError>> {
+        let own = service_config(config, &self.name)?;
         let policy = policy(own, &self.name)?;
         let administrator = self.administrator(own)?;
-        let tls = tls::material(config, &self.name, own)?;
-        let plugins = self.load_plugins(config)?;
         let mut entries = Vec::new();
         for plugin in &plugins {
             entries.extend(plugin.entries().map_err(|error| self.plugin_problem(plugin, &error))?);
         }
         Ok(Prepared { policy, administrator, plugins, tls, snapshot: Snapshot::build(entries) })
-    }
-
-    /// Puts a configuration in force.
-    pub(crate) fn commit(&self, prepared: Prepared) {
-        let before = self.install(prepared);
-        let after = self.plugins.lock().clone();
-        let missing_in =
-            |list: &[Arc<Loaded>], plugin: &Arc<Loaded>| !list.iter().any(|other| Arc::ptr_eq(other, plugin));
-        let gone: Vec<_> = before.iter().filter(|plugin| missing_in(&after, plugin)).cloned().collect();
-        let new: Vec<_> = after.iter().filter(|plugin| missing_in(&before, plugin)).cloned().collect();
-        for plugin in &gone {
-            plugin.stop.request_within(SERVICE_STOP);
-            self.tell_of_plugin("unloaded", plugin);
-        }
-        for plugin in &new {
-            self.tell_of_plugin("loaded", plugin);
-        }
-        let runtime = Arc::clone(&self.runtime);
-        let sessions = Arc::clone(&self.endpoint.sessions);
-        self.runtime.services.spawn(async move {
-            // A new service may want the port of the old one.
-            for plugin in &gone {
-                plugin.running.close();
-                tokio::time::timeout(SERVICE_STOP, plugin.running.wait()).await.ok();
-            }
-            for plugin in &new {
-                start_services(&runtime, &sessions, plugin);
-            }
-        });
-    }
-
-    fn tell_of_plugin(&self, what: &'static str, plugin: &Loaded) {
-        let body = serde_json::json!({ "version": plugin.manifest.version });
-        let body = RawJson::from_value(&body).unwrap_or_default();
-        self.endpoint
-            .sessions
-            .notify(Topic::new("core", "plugin", what, plugin.manifest.name.as_str()), body);
     }
 
     /// Ends the plugins' services, which have so long for it.
@@ -289,14 +279,6 @@ impl Service {
         self.plugins.lock().clear();
     }
 
-    fn load_plugins(&self, config: &Config) -> Result<Vec<Arc<Loaded>>, Vec<ConfigError>> {
-        let host = |plugin: &str| -> Arc<dyn Host> {
-            Arc::new(PluginHost::new(plugin, Arc::clone(&self.facilities)))
-        };
-        let previous = self.plugins.lock().clone();
-        plugin::load(config, &self.name, &previous, &host)
-    }
-
     /// Puts plugins and policy in force, and gives the plugins that were in force before.
     fn install(&self, prepared: Prepared) -> Vec<Arc<Loaded>> {
         let Prepared { policy, administrator, plugins, tls, snapshot } = prepared;
@@ -338,27 +320,6 @@ impl Service {
         let password = own.admin_password.clone().unwrap_or_else(|| self.generated_password.clone());
         Ok(Arc::new(Administrator::new(user, password)))
     }
-}
-
-fn start_services(runtime: &Runtime, sessions: &Arc<Sessions>, plugin: &Arc<Loaded>) {
-    for service in &plugin.registered.services {
-        let run = run_service(Arc::clone(service), Arc::clone(plugin), Arc::clone(sessions));
-        runtime.services.spawn(plugin.running.track_future(run));
-    }
-}
-
-async fn run_service(service: Arc<dyn PluginService>, plugin: Arc<Loaded>, sessions: Arc<Sessions>) {
-    let (name, host) = (&plugin.manifest.name, Arc::clone(&plugin.provider.host));
-    let run = AssertUnwindSafe(service.run(host, plugin.stop.clone())).catch_unwind();
-    let error = match run.await {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => error,
-        Err(panic) => panics::caught_in(name, &"service", &*panic),
-    };
-    plugin.set_state("failed");
-    tracing::error!(plugin = name, %error, "a plugin's service failed");
-    let body = RawJson::from_value(&serde_json::json!({ "error": error.text() })).unwrap_or_default();
-    sessions.notify(Topic::new("core", "plugin", "failed", name.as_str()), body);
 }
 
 fn service_config<'a>(config: &'a Config, name: &str) -> Result<&'a ServiceConfig, Vec<ConfigError>> {
