@@ -74,6 +74,7 @@ impl World {
             plugins: ArcSwap::default(),
             stores: Arc::new(Stores::new(None)),
             connect: OnceLock::new(),
+            manage: OnceLock::new(),
         };
         Arc::new(PluginHost::new("bench", Arc::new(facilities)))
     }
