@@ -4,12 +4,9 @@ use std::{collections::HashMap, hint::black_box, sync::Arc, task::Context as Tas
 
 use criterion::{BenchmarkId, Criterion};
 use futures_util::task::noop_waker_ref;
-use jackfield::{
-    router::{Routed, Wanted},
-    session::Session,
-};
-use jackfield_benches::World;
-use jackfield_plugin_api::{Answer, Call, Caller, Command, CommandKey, NoArguments, RawJson};
+use jackfield::router::{Routed, Wanted};
+use jackfield_benches::{Bare, World};
+use jackfield_plugin_api::{Answer, Call, Command, CommandKey, NoArguments, RawJson};
 use tokio::sync::Mutex;
 
 #[global_allocator]
@@ -85,15 +82,4 @@ fn noop(key: &CommandKey) -> Command {
 
 fn typed(key: &CommandKey) -> Command {
     Command::define(&key.class, &key.subclass, &key.cmd).handler(|_cx, _: NoArguments| async { Ok(()) })
-}
-
-/// A request without a connection.
-struct Bare {
-    session: Arc<Session>,
-}
-
-impl Call for Bare {
-    fn caller(&self) -> &Arc<Caller> {
-        &self.session.caller
-    }
 }

@@ -26,7 +26,7 @@ use jackfield::{
     telemetry::Metrics,
 };
 use jackfield_plugin_api::{
-    Accepted, Authenticator, Caller, Command, CommandKey, Event, Host, Login, RawJson, Registration,
+    Accepted, Authenticator, Call, Caller, Command, CommandKey, Event, Host, Login, RawJson, Registration,
     Subscription, Topic, UserId, Verdict,
 };
 
@@ -144,6 +144,18 @@ pub fn queued(session: &Session) -> Vec<Frame> {
 pub fn event(topic: Topic) -> Event {
     let body = format!(r#"{{"text":"{}"}}"#, "x".repeat(89));
     Event::new(topic, RawJson::from_text(body).unwrap())
+}
+
+/// A request without a connection.
+pub struct Bare {
+    /// Who asks.
+    pub session: Arc<Session>,
+}
+
+impl Call for Bare {
+    fn caller(&self) -> &Arc<Caller> {
+        &self.session.caller
+    }
 }
 
 /// Lets everyone in under the name they gave.

@@ -1,6 +1,7 @@
 //! `core plugin load`, `unload` and `reload`: plugins that come and go while the broker runs.
 
 mod builtin;
+mod foreign;
 mod library;
 mod misbehaviour;
 mod refused;

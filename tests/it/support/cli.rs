@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::within;
+use super::{sources::repository, within};
 
 /// What a command left behind.
 #[derive(Debug)]
@@ -83,8 +83,13 @@ pub async fn run(mut command: Command, input: &str) -> Output {
     }
 }
 
+/// The broker: another than the tests were built with where `BROKER_UNDER_TEST` says so. What else is built for tests is
+/// beside it.
 fn binary() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_jackfield"))
+    match std::env::var_os("BROKER_UNDER_TEST") {
+        Some(path) => repository(&path.to_string_lossy()),
+        None => PathBuf::from(env!("CARGO_BIN_EXE_jackfield")),
+    }
 }
 
 /// The fixture plugin as a library.
