@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::{FutureExt, task::noop_waker_ref};
+use futures_util::{FutureExt, future::BoxFuture, task::noop_waker_ref};
 use jackfield::router::{Routed, Wanted};
 use jackfield_benches::World;
 use jackfield_plugin_api::{
@@ -41,7 +41,7 @@ pub(crate) fn in_place(command: &Command, cx: &Context) -> Repeat {
     })
 }
 
-fn call(handler: &Arc<dyn Handler>, cx: &Context, request: Request) -> impl Future<Output = Outcome> + Unpin {
+fn call(handler: &Arc<dyn Handler>, cx: &Context, request: Request) -> BoxFuture<'static, Outcome> {
     Arc::clone(handler).call(cx.clone(), request)
 }
 
