@@ -133,6 +133,24 @@ async fn what_is_in_the_spool_is_sent_by_the_next() {
     assert_eq!(numbers, [json!(1), json!(2)]);
 }
 
+/// A key whose lines were joined is no PEM, and the parser's error quotes it.
+#[test]
+fn a_key_that_cannot_be_read_is_not_quoted() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name);
+    std::fs::write(file("certificate.pem"), "").unwrap();
+    for key in
+        ["-----BEGIN PRIVATE KEY----- hush -----END PRIVATE KEY-----", "-----BEGIN PRIVATE KEY hush", "hush"]
+    {
+        std::fs::write(file("key.pem"), key).unwrap();
+        let table =
+            json!({ "server": "tls://a", "certificate": file("certificate.pem"), "key": file("key.pem") });
+        let text = Harness::with_config(Gelf, &table).unwrap_err().text().to_owned();
+        let as_numbers = format!("{:?}", b"hush").replace(['[', ']'], "");
+        assert!(text.contains("key.pem") && !text.contains("hush") && !text.contains(&as_numbers), "{text}");
+    }
+}
+
 #[test]
 fn wrong_tables_are_configuration_errors() {
     let error = |table: Value| Harness::with_config(Gelf, &table).unwrap_err().text().to_owned();
