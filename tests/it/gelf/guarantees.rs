@@ -53,8 +53,11 @@ async fn the_last_records_are_sent_again_where_that_is_asked_for() {
 async fn over_http_nothing_leaves_the_queue_before_it_is_acknowledged() {
     let well = Arc::new(AtomicBool::new(false));
     let answers = Arc::clone(&well);
-    let receiver = Receiver::http(Arc::new(move |n| match (answers.load(Ordering::Relaxed), n % 3) {
+    let receiver = Receiver::http(Arc::new(move |n| match (answers.load(Ordering::Relaxed), n % 5) {
         (true, _) => ACCEPTED,
+        // Nor does a wrong password or path say anything about a record.
+        (false, 3) => "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
+        (false, 4) => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
         (false, 0) => "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nbusy",
         (false, 1) => "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n",
         (false, _) => "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
@@ -64,6 +67,7 @@ async fn over_http_nothing_leaves_the_queue_before_it_is_acknowledged() {
     log_all(&mut ann, 0..50).await;
     let metrics = until_metric(&broker, "reconnects_total", |reconnects| reconnects > 2.5).await;
     assert!(metrics.total("jackfield_plugin_gelf_sent_total") < 0.5);
+    assert!(metrics.total("jackfield_plugin_gelf_dropped_total") < 0.5);
     well.store(true, Ordering::Relaxed);
     let mut found = numbers(&receiver.until(50).await);
     found.sort_unstable();

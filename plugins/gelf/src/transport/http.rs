@@ -155,12 +155,12 @@ async fn live<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S) -> 
     Ok(Live { requests, driver })
 }
 
-/// Graylog answers 202. What says that the record is at fault is final; everything else may be better next time.
+/// Graylog answers 202. What says that the record is at fault is final. Everything else may be better next time: where a
+/// path or a password is wrong, all records are good.
 fn judge(status: StatusCode, server: &Server) -> io::Result<Outcome> {
     match status {
         StatusCode::ACCEPTED => Ok(Outcome::Sent),
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(unexpected(status)),
-        status if status.is_client_error() => {
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
             tracing::warn!(%server, %status, "the log server rejected a record");
             Ok(Outcome::Rejected)
         }
@@ -181,10 +181,10 @@ mod tests {
         let server = Server::parse("http://a").unwrap();
         let of = |status: u16| judge(StatusCode::from_u16(status).unwrap(), &server).ok();
         assert_eq!(of(202), Some(Outcome::Sent));
-        for status in [400, 401, 404, 413, 415] {
+        for status in [400, 413, 422] {
             assert_eq!(of(status), Some(Outcome::Rejected), "{status}");
         }
-        for status in [200, 204, 301, 408, 429, 500, 502, 503] {
+        for status in [200, 204, 301, 401, 403, 404, 405, 407, 408, 415, 429, 500, 502, 503] {
             assert_eq!(of(status), None, "{status}");
         }
     }
