@@ -173,3 +173,22 @@ async fn the_spool_survives_a_broker_that_is_killed() {
     assert_eq!(numbers(&receiver.until(401).await), (0..=400).collect::<Vec<_>>());
     until_metric(&broker, "sent_total", |sent| sent > 400.5).await;
 }
+
+#[tokio::test]
+async fn two_services_may_have_their_spools_in_one_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let receiver = Receiver::tcp().await;
+    let table = format!("server = \"{}\"\nspool = \"{}\"", receiver.url("tcp"), directory.path().display());
+    let side = format!(
+        "[service.side]\nlisten = [\"ws://127.0.0.1:0\", \"tcp://127.0.0.1:0\"]\nplugins = [\"auth-open\", \"gelf\"]\n\
+         [service.side.plugin.gelf]\n{table}"
+    );
+    let broker = Broker::start(with_gelf(&table).config(&side)).await;
+    let mut here = broker.login(Transport::Tcp, "ann").await;
+    let mut there = broker.service("side").login(Transport::Tcp, "ann").await;
+    log_all(&mut here, 0..10).await;
+    log_all(&mut there, 10..20).await;
+    let mut found = numbers(&receiver.until(20).await);
+    found.sort_unstable();
+    assert_eq!(found, (0..20).collect::<Vec<_>>());
+}
