@@ -185,6 +185,11 @@ pub(crate) fn shortened(message: &[u8], bytes: usize) -> Option<Bytes> {
     Some(Bytes::copy_from_slice(fields.to_json().as_str().as_bytes()))
 }
 
+/// Leaves out half of `full_message`, or more. `None` where there is none.
+pub(crate) fn halved(message: &[u8]) -> Option<Bytes> {
+    shortened(message, full_message_bytes(message) / 2)
+}
+
 /// How long `full_message` is, in bytes; 0 where there is none.
 pub(crate) fn full_message_bytes(message: &[u8]) -> usize {
     let read = || {
@@ -337,6 +342,8 @@ pub(crate) mod tests {
         }
         assert!(shortened(&message, 6).is_none());
         assert!(shortened(&encode(&record("{}")).unwrap(), 0).is_none());
+        let halves = std::iter::successors(Some(message), |message| halved(message));
+        assert_eq!(halves.map(|message| full_message_bytes(&message)).collect::<Vec<_>>(), [6, 2, 0]);
     }
 
     proptest! {

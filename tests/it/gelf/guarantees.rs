@@ -89,6 +89,23 @@ async fn what_an_http_server_rejects_is_dropped_and_counted() {
     assert!(metrics.labelled("jackfield_plugin_gelf_dropped_total", "reason", "rejected") > 0.5);
 }
 
+/// Graylog's HTTP input takes 64 KiB, where nobody has said otherwise.
+#[tokio::test]
+async fn what_is_too_long_for_an_http_server_is_cut_or_dropped_and_counted() {
+    const TOO_LONG: &str = "HTTP/1.1 413 Request Entity Too Large\r\nContent-Length: 0\r\n\r\n";
+    let receiver = Receiver::http(Arc::new(|n| if n == 2 || n > 3 { ACCEPTED } else { TOO_LONG })).await;
+    let table = format!("server = \"{}\"\nhttp_connections = 1", receiver.url("http"));
+    let (broker, mut ann) = start(&table).await;
+    let long = json!({"source": "s", "message": "m", "full_message": "x".repeat(100_000), "meta": {"n": 0}});
+    ann.ok("core/session/log", long).await;
+    log_all(&mut ann, 1..3).await;
+    let found = receiver.until(2).await;
+    assert_eq!(numbers(&found), [0, 2]);
+    assert_eq!(found[0]["full_message"], "x".repeat(25_000));
+    let metrics = until_metric(&broker, "sent_total", |sent| sent > 1.5).await;
+    assert!(metrics.labelled("jackfield_plugin_gelf_dropped_total", "reason", "rejected") > 0.5);
+}
+
 #[tokio::test]
 async fn a_full_queue_refuses_with_an_error_or_drops_the_oldest() {
     let address = free_address().await;

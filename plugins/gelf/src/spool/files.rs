@@ -457,7 +457,7 @@ mod tests {
         assert_eq!(files.append(slice::from_ref(&long)).unwrap().written, 1);
         drop(files);
         let mut files = open(directory.path());
-        assert_eq!(all(&mut files), [long.clone()]);
+        assert_eq!(all(&mut files), slice::from_ref(&long));
         assert_eq!(files.append(slice::from_ref(&long)).unwrap().written, 1, "after a restart, too");
         assert!(files.bytes() <= LIMIT);
     }

@@ -56,7 +56,7 @@ impl Spool {
                 Ok(Some(files)) => break files,
                 Ok(None) => {
                     if since.elapsed() > LOCK_PATIENCE && !std::mem::replace(&mut told, true) {
-                        tracing::error!(directory = %directory.display(), "another process uses the spool; what is logged waits");
+                        tracing::error!(directory = %directory.display(), "the spool is in use elsewhere; what is logged waits");
                     }
                     tokio::time::sleep(LOCK_PAUSE).await;
                 }

@@ -18,8 +18,9 @@ use tokio::{
 
 use super::{Outcome, Progress, connect, tls, within};
 use crate::{
-    compress::{compress, content_encoding},
+    compress::{compress, content_encoding, work_on},
     config::{Compression, Settings, TlsFiles},
+    record,
     server::{Scheme, Server},
 };
 
@@ -113,8 +114,23 @@ impl Lane {
         (self, place, outcome)
     }
 
+    /// Sends a record, as much of its `full_message` as the server takes.
     async fn exchange(&mut self, record: &Bytes) -> io::Result<Outcome> {
-        let request = self.request(record)?;
+        let mut record = record.clone();
+        loop {
+            let status = self.ask(&record).await?;
+            if status != StatusCode::PAYLOAD_TOO_LARGE {
+                return judge(status, &self.server);
+            }
+            match work_on(&record, |record| record::halved(record)).await? {
+                Some(shorter) => record = shorter,
+                None => return judge(status, &self.server),
+            }
+        }
+    }
+
+    async fn ask(&mut self, record: &Bytes) -> io::Result<StatusCode> {
+        let request = self.request(record).await?;
         // A server may close a connection that was quiet for long.
         if self.live.as_ref().is_none_or(|live| live.requests.is_closed()) {
             self.connect().await?;
@@ -127,11 +143,12 @@ impl Lane {
         if Limited::new(answer.into_body(), LONGEST_ANSWER).collect().await.is_err() {
             self.live = None;
         }
-        judge(status, &self.server)
+        Ok(status)
     }
 
-    fn request(&self, record: &Bytes) -> io::Result<Request<Full<Bytes>>> {
-        let body = compress(record, self.compression)?;
+    async fn request(&self, record: &Bytes) -> io::Result<Request<Full<Bytes>>> {
+        let compression = self.compression;
+        let body = work_on(record, move |record| compress(record, compression)).await??;
         let mut request = Request::builder()
             .method(Method::POST)
             .uri(self.server.path.as_str())

@@ -15,6 +15,7 @@ use tokio::{
 use super::{Outcome, Progress};
 use crate::{
     chunk,
+    compress::work_on,
     config::{Compression, Settings},
     server::Server,
 };
@@ -94,15 +95,9 @@ impl UdpConnection {
         Ok(())
     }
 
-    /// A long record takes long to compress and to cut, so that does not happen on the runtime's threads.
     async fn datagrams(&self, record: &Bytes) -> io::Result<Option<Vec<Bytes>>> {
         let (compression, chunk_bytes) = (self.compression, self.chunk_bytes);
-        if record.len() <= 16 << 10 {
-            return Ok(chunk::datagrams(record, compression, chunk_bytes));
-        }
-        let record = record.clone();
-        let split = tokio::task::spawn_blocking(move || chunk::datagrams(&record, compression, chunk_bytes));
-        split.await.map_err(io::Error::other)
+        work_on(record, move |record| chunk::datagrams(record, compression, chunk_bytes)).await
     }
 
     async fn send_all(&self, datagrams: &[Bytes]) -> io::Result<Outcome> {
