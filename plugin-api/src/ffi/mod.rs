@@ -14,7 +14,8 @@ pub mod guest;
 #[cfg(feature = "host")]
 pub mod host;
 mod slot;
-#[cfg(all(test, feature = "host"))]
+#[cfg(test)]
+#[cfg(feature = "host")]
 mod tests;
 mod wire;
 

@@ -1,5 +1,8 @@
 //! Both sides in one process: a plugin by way of the C ABI, in the harness that tests any plugin.
 
+mod header;
+mod raw;
+
 use std::{
     sync::{
         Arc,
@@ -404,14 +407,17 @@ fn a_plugin_that_refuses_its_configuration_says_why() {
     assert_eq!((error.code(), error.text()), (200_003, "No such greeting"));
 }
 
+/// What makes a table wrong.
+type Change = fn(&mut PluginTable);
+
 #[test]
 fn tables_that_do_not_fit_are_refused() {
-    let refused = |change: fn(&mut PluginTable)| {
+    let refused = |change: Change| {
         let mut table = TABLE;
         change(&mut table);
         library(&table).map(drop).unwrap_err().to_string()
     };
-    let cases: [(fn(&mut PluginTable), &str); 7] = [
+    let cases: [(Change, &str); 7] = [
         (
             |table| table.magic = 1,
             "expected the magic number 0x4a41434b464c4431 in jackfield_plugin_v1, found 0x0000000000000001",
