@@ -56,10 +56,40 @@ pub(super) struct Broker {
     asked: Mutex<Asked>,
     /// Notified when the last question has been answered.
     all_answered: Condvar,
-    pub(super) counters: RwLock<Vec<Counter>>,
-    pub(super) gauges: RwLock<Vec<Gauge>>,
+    pub(super) counters: RwLock<Numbered<Counter>>,
+    pub(super) gauges: RwLock<Numbered<Gauge>>,
     pub(super) sessions: Mutex<HashMap<u64, Arc<Ends>>>,
     last_number: AtomicU64,
+}
+
+/// What a library counts, each under the number that it knows it by.
+pub(super) struct Numbered<T> {
+    all: Vec<T>,
+    /// By name and labels: who asks for one again, be it at every request, gets the same.
+    numbers: HashMap<Series, usize>,
+}
+
+/// A metric's name and its labels.
+pub(super) type Series = (String, Vec<(String, String)>);
+
+impl<T> Default for Numbered<T> {
+    fn default() -> Self {
+        Self { all: Vec::new(), numbers: HashMap::new() }
+    }
+}
+
+impl<T> Numbered<T> {
+    fn get(&self, number: u64) -> Option<&T> {
+        self.all.get(usize::try_from(number).ok()?)
+    }
+
+    /// The number of a series, which is made where it is new.
+    pub(super) fn number_of(&mut self, series: Series, make: impl FnOnce() -> T) -> usize {
+        *self.numbers.entry(series).or_insert_with(|| {
+            self.all.push(make());
+            self.all.len() - 1
+        })
+    }
 }
 
 /// The questions that take time and have not been answered yet.
@@ -133,8 +163,8 @@ impl Broker {
     pub(super) fn close(&self) {
         *self.host.write() = None;
         *self.runtime.lock() = None;
-        *self.counters.write() = Vec::new();
-        *self.gauges.write() = Vec::new();
+        *self.counters.write() = Numbered::default();
+        *self.gauges.write() = Numbered::default();
         *self.sessions.lock() = HashMap::new();
     }
 
@@ -315,9 +345,8 @@ unsafe extern "C" fn caller(call: *const c_void, completion: Completion) {
 unsafe extern "C" fn counter_add(raw: *mut c_void, counter: u64, n: u64) {
     // SAFETY: the ABI says so.
     let broker = unsafe { broker(raw) };
-    let Ok(place) = usize::try_from(counter) else { return };
     let counters = broker.counters.read();
-    if let Some(counter) = counters.get(place) {
+    if let Some(counter) = counters.get(counter) {
         guarded((), || counter.add(n));
     }
 }
@@ -325,9 +354,8 @@ unsafe extern "C" fn counter_add(raw: *mut c_void, counter: u64, n: u64) {
 unsafe extern "C" fn gauge_set(raw: *mut c_void, gauge: u64, value: f64) {
     // SAFETY: the ABI says so.
     let broker = unsafe { broker(raw) };
-    let Ok(place) = usize::try_from(gauge) else { return };
     let gauges = broker.gauges.read();
-    if let Some(gauge) = gauges.get(place) {
+    if let Some(gauge) = gauges.get(gauge) {
         guarded((), || gauge.set(value));
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     ffi::{
         abi::{ABI_MAJOR, ABI_MINOR, Completion, Host, MAGIC, PluginTable, Request, Text, UNWINDS},
         host::{read_table, wait_until_destroyed},
+        slot::at_once,
     },
     testing::Harness,
 };
@@ -245,4 +246,39 @@ fn a_thread_that_ends_may_still_have_requests() {
     .join()
     .unwrap();
     assert_eq!(served.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn a_counter_that_is_asked_for_again_is_the_same() {
+    static VIEW: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+    static HOST: AtomicPtr<Host> = AtomicPtr::new(ptr::null_mut());
+    unsafe extern "C" fn create(host: *const Host, view: *mut c_void, done: Completion) -> *mut c_void {
+        HOST.store(host.cast_mut(), Ordering::SeqCst);
+        VIEW.store(view, Ordering::SeqCst);
+        say(done, 0, Text::ABSENT);
+        ptr::dangling_mut::<u8>().cast()
+    }
+    unsafe extern "C" fn register_all(_: *mut c_void, _: Text, done: Completion) {
+        say(done, 0, Text::of(r#"{"session_observers":1}"#));
+    }
+    unsafe extern "C" fn session_changed(_: *mut c_void, _: u32, _: Text) {}
+    static TABLE: PluginTable =
+        PluginTable { session_changed: Some(session_changed), ..table(create, register_all, destroy) };
+    let _harness = harness(&TABLE).unwrap();
+    let number = |arguments: &str| {
+        let end = at_once(|completion| {
+            // SAFETY: both are from `create`, and live as long as the process.
+            unsafe {
+                let host = &*HOST.load(Ordering::SeqCst);
+                let view = VIEW.load(Ordering::SeqCst);
+                (host.ask)(view, Text::of("counter"), Text::of(arguments), ptr::null(), completion);
+            }
+        });
+        end.into_result().unwrap().as_str().to_owned()
+    };
+    let [plain, labelled] = [r#"{"name":"n","help":"h"}"#, r#"{"name":"n","help":"h","labels":[["a","1"]]}"#];
+    assert_eq!(
+        [plain, labelled, plain, labelled].map(number),
+        [0, 1, 0, 1].map(|n| format!("{{\"number\":{n}}}"))
+    );
 }
