@@ -257,14 +257,17 @@ impl Broker {
         struct Taken(Arc<RelayedAcks>);
         impl Drop for Taken {
             fn drop(&mut self) {
-                self.0.owed.lock().take();
+                // Not while it is locked: what is called then may take its time.
+                let owed = self.0.owed.lock().take();
+                drop(owed);
             }
         }
         let nothing = Owed::nobody();
         self.spawn(nothing, async move {
             let taken = Taken(acks);
             let result = answer.await;
-            if let Some(owed) = taken.0.owed.lock().take() {
+            let owed = taken.0.owed.lock().take();
+            if let Some(owed) = owed {
                 owed.result(result);
             }
             Ok(RawJson::empty())
