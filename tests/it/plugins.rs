@@ -3,6 +3,7 @@
 mod builtin;
 mod library;
 mod misbehaviour;
+mod offload;
 mod refused;
 mod reloads;
 mod tools;

@@ -15,7 +15,6 @@ pub mod guest;
 pub mod host;
 mod slot;
 #[cfg(test)]
-#[cfg(feature = "host")]
 mod tests;
 mod wire;
 

@@ -407,11 +407,10 @@ fn a_plugin_that_refuses_its_configuration_says_why() {
     assert_eq!((error.code(), error.text()), (200_003, "No such greeting"));
 }
 
-/// What makes a table wrong.
-type Change = fn(&mut PluginTable);
-
 #[test]
 fn tables_that_do_not_fit_are_refused() {
+    type Change = fn(&mut PluginTable);
+
     let refused = |change: Change| {
         let mut table = TABLE;
         change(&mut table);

@@ -60,7 +60,7 @@ impl Instance {
             broker.close();
             return Err(broken(answer(end).as_ref().err().map_or("it made no instance", String::as_str)));
         }
-        let (table, health, exec) = (library.table, Arc::clone(health), manifest.exec);
+        let (table, health, exec) = (*library.table, Arc::clone(health), manifest.exec);
         Ok(Arc::new(Self { table, raw, name, exec, health, broker }))
     }
 

@@ -27,11 +27,11 @@ use crate::{
 pub use health::Health;
 use instance::Instance;
 
-/// The table of a library that passed the handshake. Cloning copies it.
+/// The table of a library that passed the handshake. Cloning costs two reference counts.
 #[derive(Clone, Debug)]
 pub struct Library {
-    table: PluginTable,
-    toolchain: String,
+    table: Arc<PluginTable>,
+    toolchain: Arc<str>,
 }
 
 /// Why a library is not taken.
@@ -154,8 +154,8 @@ impl Library {
             return Err(Refused::Function(name));
         }
         // SAFETY: the library is never unmapped.
-        let toolchain = unsafe { table.toolchain.get() }.unwrap_or_default().to_owned();
-        Ok(Self { table, toolchain })
+        let toolchain = unsafe { table.toolchain.get() }.unwrap_or_default().into();
+        Ok(Self { table: Arc::new(table), toolchain })
     }
 
     /// What it was built with.
