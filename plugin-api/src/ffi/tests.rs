@@ -1,5 +1,8 @@
 //! Both sides in one process: a plugin by way of the C ABI, in the harness that tests any plugin.
 
+mod header;
+mod raw;
+
 use std::{
     sync::{
         Arc,

@@ -107,3 +107,31 @@ async fn a_broker_does_not_start_with_one() {
     let output = jackfield(directory.path(), &["check", "--plugin", text(&cut)]).await.exits(2);
     assert!(output.stderr.contains("truncated or damaged"), "{}", output.stderr);
 }
+
+#[tokio::test]
+async fn what_a_library_lacked_may_be_there_the_next_time() {
+    let directory = TempDir::new().unwrap();
+    let place = text(directory.path());
+    let needed = directory.path().join("libneeded.so");
+    let build = |source: &str, library: &Path, more: &[&str]| {
+        let file = directory.path().join("source.c");
+        fs::write(&file, source).unwrap();
+        let mut cc = std::process::Command::new("cc");
+        cc.args(["-shared", "-fPIC", "-o"]).arg(library).arg(&file).args(more);
+        assert!(cc.status().expect("a C compiler").success());
+    };
+    let library = directory.path().join("needs.so");
+    build("int needed(void) { return 1; }", &needed, &[]);
+    let source = "int needed(void);\nint (*jackfield_plugin_v1)(void) = needed;";
+    build(source, &library, &["-L", place, "-lneeded", &format!("-Wl,-rpath,{place}")]);
+    let there = directory.path().join("elsewhere");
+    fs::rename(&needed, &there).unwrap();
+    let broker = Broker::start(Options::default()).await;
+    let mut admin = broker.admin(Transport::Tcp).await;
+    let data = json!({"path": text(&library)});
+    let (_, said) = admin.err("core/plugin/load", data.clone()).await;
+    assert!(said.contains("the system does not open it: libneeded.so"), "{said}");
+    fs::rename(&there, &needed).unwrap();
+    let (_, said) = admin.err("core/plugin/load", data).await;
+    assert!(said.contains("expected the magic number"), "{said}");
+}

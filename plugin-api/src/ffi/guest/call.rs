@@ -54,7 +54,7 @@ impl GuestCall {
     fn take(broker: &Arc<Broker>, request: &abi::Request) -> Arc<Self> {
         let raw = Mutex::new(Some(Raw { call: request.call, caller: request.caller }));
         let fresh = Self { broker: Some(Arc::clone(broker)), raw, caller: OnceLock::new() };
-        let spare = SPARE.with_borrow_mut(Option::take);
+        let spare = SPARE.try_with(|spare| spare.try_borrow_mut().ok()?.take()).ok().flatten();
         let Some(mut spare) = spare else { return Arc::new(fresh) };
         match Arc::get_mut(&mut spare) {
             Some(place) => *place = fresh,
@@ -74,7 +74,8 @@ impl GuestCall {
         let left = (call.broker.take(), call.caller.take());
         // Not while the cell is borrowed: whatever is dropped may come back here.
         drop(left);
-        SPARE.set(Some(own));
+        // A thread that is ending keeps nothing.
+        SPARE.try_with(|spare| spare.replace(Some(own))).ok();
     }
 
     /// Does something with the broker's side, as long as there is one.
