@@ -96,6 +96,11 @@ fn commands(registrar: &mut Registrar, greeting: String) {
         tokio::spawn(async { tokio::task::yield_now().await }).await.map_err(|_| ErrorCode::InternalError)?;
         Ok(user)
     }));
+    registrar.command(define("spawn").handler(|_cx, _: NoArguments| {
+        // Not in the future, but on the way to it.
+        let work = tokio::spawn(async { 7 });
+        async move { work.await.map_err(|_| ErrorCode::InternalError.into()) }
+    }));
     registrar.command(define("fail").handler(|_cx, _: NoArguments| async {
         Err::<(), _>(Error::custom(200_007, "Sorry").with_details(json!({ "why": [1, 2.5] })))
     }));
@@ -312,6 +317,7 @@ async fn commands_work(harness: &Harness) {
     assert_eq!(harness.counter("greeted"), Some(1));
     assert_eq!(call("later", "{}").await.unwrap().as_str(), "\"tester\"");
     assert_eq!(harness.acks(), 1);
+    assert_eq!(call("spawn", "{}").await.unwrap().as_str(), "7");
     let error = call("fail", "{}").await.unwrap_err();
     assert_eq!(error.to_json().as_str(), r#"{"code":200007,"details":{"why":[1,2.5]},"error":"Sorry"}"#);
     // It goes on under another name, and nobody is behind a wildcard.
