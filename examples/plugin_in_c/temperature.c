@@ -57,22 +57,24 @@ static void register_all(struct jackfield_instance *instance, struct jackfield_t
     end(completion, JACKFIELD_OK,
         "{\"commands\": [{"
         "  \"class\": \"temperature\", \"cmd\": \"convert\", \"about\": \"Converts degrees Celsius to Fahrenheit.\","
-        "  \"data_schema\": {\"type\": \"object\", \"required\": [\"celsius\"], \"properties\":"
+        "  \"data_schema\": {\"type\": \"object\", \"required\": [\"celsius\"], \"additionalProperties\": false, \"properties\":"
         "    {\"celsius\": {\"type\": \"number\", \"minimum\": -273.15, \"description\": \"Degrees Celsius.\"}}},"
         "  \"reply_schema\": {\"type\": \"object\", \"required\": [\"fahrenheit\"], \"properties\":"
         "    {\"fahrenheit\": {\"type\": \"number\"}}}"
         "}], \"event_filters\": [{}]}");
 }
 
-/* The data fits the schema, so "celsius" is there, and is a number. */
+/* The data fits the schema, so it is one object with one field, a number. It does not end in NUL. */
 static double celsius(struct jackfield_text data) {
-    char copy[1024];
-    size_t length = data.len < sizeof copy - 1 ? data.len : sizeof copy - 1;
-    memcpy(copy, data.ptr, length);
-    copy[length] = '\0';
-    const char *key = strstr(copy, "\"celsius\"");
-    const char *colon = key == NULL ? NULL : strchr(key, ':');
-    return colon == NULL ? 0.0 : strtod(colon + 1, NULL);
+    char *copy = malloc(data.len + 1);
+    if (copy == NULL)
+        return 0.0;
+    memcpy(copy, data.ptr, data.len);
+    copy[data.len] = '\0';
+    const char *colon = strchr(copy, ':');
+    double number = colon == NULL ? 0.0 : strtod(colon + 1, NULL);
+    free(copy);
+    return number;
 }
 
 static uint64_t call(struct jackfield_instance *instance, uint32_t index, const struct jackfield_request *request,

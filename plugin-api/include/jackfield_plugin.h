@@ -19,16 +19,17 @@
  *
  * GROWTH. Within major version 1 structures only grow at their end, and nothing that is here changes its meaning. Each
  * structure that a side reads begins with the `size` that the other side knew, or is made by the broker, which is
- * never older than the plugin: a plugin whose `abi_minor` is above the broker's is refused. Unknown JSON fields must be
- * ignored.
+ * never older than the plugin: a plugin whose `abi_minor` is above the broker's is refused. `struct jackfield_text` and
+ * `struct jackfield_completion`, which are passed by value, never grow. Unknown JSON fields must be ignored.
  *
  * ERRORS. An error is the `data` of an error answer: {"code": integer, "error": text, ...}. Codes from 200000 up are
  * the plugins' own; lower ones are the protocol's.
  *
  * LIFE. `manifest` may be called at any time. `create` makes an instance, one for each service that lists the plugin
  * and a new one when its configuration changes or it is reloaded; `register` follows once, then everything else. When
- * nothing of an instance is used any more, and every completion that the plugin owed has been called, `destroy`
- * is called once and nothing after it. A library is never unmapped.
+ * nothing of an instance is used any more, and every completion that the plugin owed has been called, what it still
+ * asks of the broker is cancelled. Once the completions of that have been called, too, `destroy` is called once and
+ * nothing after it; meanwhile the broker answers only what it answers at once. A library is never unmapped.
  */
 #ifndef JACKFIELD_PLUGIN_H
 #define JACKFIELD_PLUGIN_H

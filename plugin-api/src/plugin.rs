@@ -145,12 +145,14 @@ impl Registrar {
     /// The plugin's table in the configuration file, which fits the schema in its manifest.
     ///
     /// # Errors
-    /// `invalid_value` naming the key, where the type does not take what the schema let pass.
+    /// `invalid_value` naming the key, where the type does not take what the schema let pass. It quotes no value, which
+    /// may be a secret.
     pub fn config<C: DeserializeOwned>(&self) -> Result<C> {
         let config = if self.config.is_null() { Value::Object(Map::new()) } else { self.config.clone() };
         serde_path_to_error::deserialize(config).map_err(|error| {
-            let (path, error) = (error.path().to_string(), error.into_inner());
-            Error::invalid_value(format_args!("{path}: {error}"))
+            let path = error.path();
+            let at_root = path.iter().next().is_none();
+            if at_root { Error::invalid_value("the table") } else { Error::invalid_value(path) }
         })
     }
 
@@ -237,4 +239,37 @@ macro_rules! register_plugin {
             $crate::Builtin { make: || ::std::sync::Arc::new($plugin) }
         }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::Harness;
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Table {
+        #[expect(dead_code, reason = "only read")]
+        server: Server,
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Server {
+        #[expect(dead_code, reason = "only read")]
+        token: u32,
+    }
+
+    #[test]
+    fn a_table_that_does_not_fit_is_told_by_its_key_alone() {
+        let host = Harness::with(&json!({}), Vec::new()).unwrap().host();
+        for (table, text) in [
+            (json!({"server": {"token": "hunter2"}}), "Invalid value: server.token"),
+            (json!({"server": "hunter2"}), "Invalid value: server"),
+            (json!("hunter2"), "Invalid value: the table"),
+        ] {
+            let error = Registrar::new(table, Arc::clone(&host)).config::<Table>().unwrap_err();
+            assert_eq!(error.text(), text);
+        }
+    }
 }

@@ -72,14 +72,21 @@ impl DataSchema {
         Self::compile_of(schema, Author::Plugin)
     }
 
+    /// How many regular expressions a client's schema may hold: each costs time to make and memory to keep.
+    pub const MOST_PATTERNS: usize = 64;
+
     /// Makes a client's schema ready. It holds no references, which could be circular or multiply beyond measure, and
-    /// its patterns are such as are matched in linear time.
+    /// few patterns, such as are matched in linear time.
     ///
     /// # Errors
     /// `invalid_value: data_schema` for what is no JSON Schema, or none of that kind.
     pub fn compile_bounded(schema: &Value) -> Result<Self> {
         if has_reference(schema) {
             return Err(Error::invalid_value("data_schema: references are not supported"));
+        }
+        if patterns(schema) > Self::MOST_PATTERNS {
+            let most = Self::MOST_PATTERNS;
+            return Err(Error::invalid_value(format_args!("data_schema: more than {most} patterns")));
         }
         Self::compile_of(schema, Author::Client)
     }
@@ -150,6 +157,22 @@ fn has_reference(schema: &Value) -> bool {
     }
 }
 
+/// How many regular expressions there are in a schema, or what looks like one.
+fn patterns(schema: &Value) -> usize {
+    match schema {
+        Value::Object(map) => {
+            let of = |(key, below): (&String, &Value)| match (key.as_str(), below) {
+                ("pattern", Value::String(_)) => 1,
+                ("patternProperties", Value::Object(by_pattern)) => by_pattern.len() + patterns(below),
+                _ => patterns(below),
+            };
+            map.iter().map(of).sum()
+        }
+        Value::Array(items) => items.iter().map(patterns).sum(),
+        _ => 0,
+    }
+}
+
 impl ObjectSchema {
     const PLAIN: &[&str] = &[
         "type",
@@ -173,11 +196,13 @@ impl ObjectSchema {
             .flatten()
             .filter_map(Value::as_str)
             .collect();
+        // A client's have no references to them, and every property would carry them.
+        let definitions = map.get("$defs").filter(|_| author == Author::Plugin);
         let properties = map.get("properties").and_then(Value::as_object).into_iter().flatten();
         let properties = properties
             .map(|(name, schema)| {
                 let required = required.contains(&name.as_str());
-                Property::compile(name, schema, required, map.get("$defs"), author)
+                Property::compile(name, schema, required, definitions, author)
             })
             .collect::<Result<Vec<_>>>()?;
         let unknown = match map.get("additionalProperties") {
@@ -565,6 +590,14 @@ mod tests {
     #[test]
     fn a_clients_schema_is_bounded() {
         let refused = |schema: Value| DataSchema::compile_bounded(&schema).unwrap_err().text().to_owned();
+        let many = |most: usize| (0..most).map(|n| (format!("a{n}"), json!({}))).collect::<Map<_, _>>();
+        for schema in [
+            json!({"type": "object", "patternProperties": many(65)}),
+            json!({"anyOf": [{"patternProperties": many(64)}, {"pattern": "a"}]}),
+        ] {
+            assert_eq!(refused(schema), "Invalid value: data_schema: more than 64 patterns");
+        }
+        assert!(DataSchema::compile_bounded(&json!({"patternProperties": many(64)})).is_ok());
         for schema in [
             json!({"$ref": "#"}),
             json!({"type": "object", "properties": {"a": {"allOf": [{"$ref": "#/$defs/x"}]}}}),

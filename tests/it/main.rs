@@ -5,6 +5,7 @@
 
 mod support;
 
+mod abi;
 mod bad_input;
 mod browser;
 mod cli;

@@ -259,3 +259,15 @@ async fn the_log_as_json_names_where_the_broker_listens() {
         assert!(line.is_object() && line["level"].is_string() && line["timestamp"].is_string(), "{line}");
     }
 }
+
+/// A user may be called anything: not even at level `DEBUG` does a name look like a line of the broker's.
+#[tokio::test]
+async fn a_users_name_is_quoted_in_the_log() {
+    let broker = Broker::start(Options::default().env("RUST_LOG", "debug")).await;
+    let mut ann = broker.connect(Transport::Tcp).await;
+    ann.login_with(json!({"user": "ann\n2026-01-01T00:00:00Z  INFO forged"})).await;
+    drop(ann);
+    broker.logged("session ended").await;
+    assert!(broker.log().contains("forged"));
+    assert!(!broker.log().lines().any(|line| line.starts_with("2026-01-01")), "{}", broker.log());
+}

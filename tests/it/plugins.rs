@@ -4,6 +4,7 @@ mod builtin;
 mod foreign;
 mod library;
 mod misbehaviour;
+mod offload;
 mod refused;
 mod reloads;
 mod tools;

@@ -79,7 +79,11 @@ fn raise_file_limit() {
 async fn serve(args: &RunArgs, config: Config) -> Result<(), RunError> {
     // Before anything listens, so that no signal meets its default.
     let mut signals = Signals::new().map_err(RunError::Signals)?;
-    let broker = Broker::start(config).await?;
+    let broker = tokio::select! {
+        broker = Broker::start(config) => broker?,
+        // A plugin may take for ever to register.
+        () = signals.stop() => return Ok(()),
+    };
     log_addresses(broker.addresses());
     let ready_file = args.ready_file.as_deref().map(|path| ready(path, broker.addresses())).transpose();
     let ready_file = match ready_file {
@@ -90,7 +94,10 @@ async fn serve(args: &RunArgs, config: Config) -> Result<(), RunError> {
         }
     };
     while let Action::Reload = signals.next().await {
-        reload(&broker, &args.sources).await;
+        tokio::select! {
+            () = signals.stop() => break,
+            () = reload(&broker, &args.sources) => {}
+        }
     }
     info!("stopping");
     let outcome = tokio::select! {
@@ -168,7 +175,11 @@ impl Signals {
         }
     }
 
+    /// Waits for one that asks to stop; one that asks for a reload is kept for `next`.
     async fn stop(&mut self) {
-        while let Action::Reload = self.next().await {}
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }

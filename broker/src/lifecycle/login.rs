@@ -84,7 +84,7 @@ impl Sessions {
             return Err(ErrorCode::AlreadyAuthenticated.into());
         }
         let Identifiers { user, session_id } = Identifiers::of(&session);
-        tracing::debug!(service = %self.service, remote = %session.info.remote, %user, %session_id, "session started");
+        tracing::debug!(service = %self.service, remote = %session.info.remote, ?user, %session_id, "session started");
         self.announce(&session, "start", None);
         let mut answer = RawObject::default();
         answer.set("session_id", &session.identity.session_id)?;

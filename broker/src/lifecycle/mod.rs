@@ -148,7 +148,7 @@ impl Sessions {
         session.link.outbound.forget_waiters();
         self.metrics.sessions.decrement(1.0);
         let Identifiers { user, session_id } = Identifiers::of(session);
-        tracing::debug!(service = %self.service, %user, %session_id, reason = reason.name(), "session ended");
+        tracing::debug!(service = %self.service, ?user, %session_id, reason = reason.name(), "session ended");
         self.announce(session, "stop", Some(reason.name()));
     }
 

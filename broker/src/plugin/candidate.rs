@@ -76,7 +76,7 @@ impl Candidate {
         Ok(Self {
             reference: reference.clone(),
             manifest,
-            origin: Origin::Library(opened),
+            origin: Origin::Library(Box::new(opened)),
             health: Some(plugin.health()),
             plugin: Arc::new(plugin),
         })

@@ -41,7 +41,7 @@ pub enum Origin {
     /// It is linked in.
     Builtin,
     /// From a library.
-    Library(Opened),
+    Library(Box<Opened>),
 }
 
 impl Origin {

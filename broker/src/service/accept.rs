@@ -49,16 +49,19 @@ impl Service {
 
     fn admit(&self, url: ListenUrl, socket: TcpStream, remote: Arc<str>) {
         let accepted = Instant::now();
-        let place = Place::take(&self.runtime);
-        let endpoint = Arc::clone(&self.endpoint);
         let runtime = Arc::clone(&self.runtime);
+        let (admission, deadline) = match Place::take(&runtime) {
+            Some(place) => {
+                let limit = runtime.shared.settings.load().timeouts.login;
+                (Admission::Served(place, Arc::clone(&self.endpoint)), accepted + limit)
+            }
+            None => match Refusal::take(&runtime) {
+                Some(refusal) => (Admission::Refused(refusal), accepted + REFUSAL),
+                None => return,
+            },
+        };
         let tls = Arc::clone(&self.tls);
         let stop = runtime.stop_accepting.clone();
-        let deadline = match &place {
-            Ok(_) => accepted + self.runtime.shared.settings.load().timeouts.login,
-            Err(over) if *over >= MOST_REFUSALS => return,
-            Err(_) => accepted + REFUSAL,
-        };
         self.runtime.tasks.spawn(async move {
             let handshake = Listener::handshake(&url, socket, &tls, deadline);
             let Some(handshake) = stop.run_until_cancelled(handshake).await else { return };
@@ -66,15 +69,35 @@ impl Service {
                 Ok(connection) => connection,
                 Err(error) => return error.report(&remote, &runtime.shared.metrics),
             };
-            match place {
-                Ok(place) => place.serve(endpoint, connection, remote, accepted).await,
-                Err(_) => {
-                    runtime.refusals.fetch_add(1, Ordering::Relaxed);
-                    refuse(connection.stream, connection.framing).await;
-                    runtime.refusals.fetch_sub(1, Ordering::Relaxed);
+            match admission {
+                Admission::Served(place, endpoint) => {
+                    place.serve(endpoint, connection, remote, accepted).await;
                 }
+                Admission::Refused(_until_told) => refuse(connection.stream, connection.framing).await,
             }
         });
+    }
+}
+
+/// What becomes of a connection once its handshakes are done.
+enum Admission {
+    Served(Place, Arc<Endpoint>),
+    Refused(Refusal),
+}
+
+/// One of the connections over the limit that are told so, from the beginning of its handshake on.
+struct Refusal(Arc<Runtime>);
+
+impl Refusal {
+    fn take(runtime: &Arc<Runtime>) -> Option<Self> {
+        let refusal = Self(Arc::clone(runtime));
+        (runtime.refusals.fetch_add(1, Ordering::AcqRel) < MOST_REFUSALS).then_some(refusal)
+    }
+}
+
+impl Drop for Refusal {
+    fn drop(&mut self) {
+        self.0.refusals.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -84,18 +107,18 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Takes a place, or says how many there are over the limit.
-    pub(super) fn take(runtime: &Arc<Runtime>) -> Result<Self, usize> {
+    /// Takes a place, where there is one.
+    pub(super) fn take(runtime: &Arc<Runtime>) -> Option<Self> {
         let metrics = &runtime.shared.metrics;
         let limit = runtime.shared.settings.load().limits.connections;
         let place = Self { runtime: Arc::clone(runtime) };
         let before = runtime.connections.fetch_add(1, Ordering::AcqRel);
         if before >= limit {
             metrics.connections_refused.increment(1);
-            return Err(runtime.refusals.load(Ordering::Relaxed));
+            return None;
         }
         metrics.connections_accepted.increment(1);
-        Ok(place)
+        Some(place)
     }
 
     /// Serves a connection in this place.

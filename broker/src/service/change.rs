@@ -218,8 +218,10 @@ impl Service {
         }
         for plugin in new {
             let (runtime, sessions) = (Arc::clone(&self.runtime), Arc::clone(&self.endpoint.sessions));
+            let running = plugin.running.clone();
             let start = lifetime::start_after(runtime, sessions, plugin, leaving.clone());
-            self.runtime.services.spawn(start);
+            // Whoever waits for this one to end waits for those before it, too.
+            self.runtime.services.spawn(running.track_future(start));
         }
     }
 }

@@ -345,7 +345,7 @@ impl Connect for Connector {
             return Err(ErrorCode::ShuttingDown.into());
         }
         let place = Place::take(&self.runtime);
-        let place = place.map_err(|_| Error::about(ErrorCode::LimitExceeded, "connections"))?;
+        let place = place.ok_or_else(|| Error::about(ErrorCode::LimitExceeded, "connections"))?;
         let accepted = Accepted { stream, framing: Framing::Line, certificate: None };
         let served = place.serve(Arc::clone(&self.endpoint), accepted, remote, Instant::now());
         self.runtime.tasks.spawn(served);

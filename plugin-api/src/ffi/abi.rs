@@ -72,18 +72,38 @@ impl Text {
         text.map_or(Self::ABSENT, Self::of)
     }
 
-    /// The text; `None` where it is absent or no UTF-8.
+    /// The text; `None` where it is absent or no text.
     ///
     /// # Safety
     /// What it points to must be there, unchanged, for as long as `'a`.
     pub(super) unsafe fn get<'a>(self) -> Option<&'a str> {
+        // SAFETY: the caller's promise.
+        unsafe { self.read() }.ok().flatten()
+    }
+
+    /// The text, `None` where it is absent.
+    ///
+    /// # Errors
+    /// When it is no UTF-8, or longer than anything can be.
+    ///
+    /// # Safety
+    /// What it points to must be there, unchanged, for as long as `'a`.
+    pub(super) unsafe fn read<'a>(self) -> Result<Option<&'a str>, NoText> {
         if self.ptr.is_null() {
-            return None;
+            return Ok(None);
+        }
+        if isize::try_from(self.len).is_err() {
+            return Err(NoText);
         }
         // SAFETY: the caller's promise.
-        std::str::from_utf8(unsafe { std::slice::from_raw_parts(self.ptr, self.len) }).ok()
+        let bytes = unsafe { std::slice::from_raw_parts(self.ptr, self.len) };
+        std::str::from_utf8(bytes).map(Some).map_err(|_| NoText)
     }
 }
+
+/// What is no text, though it should be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NoText;
 
 /// How an answer is handed over.
 #[derive(Clone, Copy, Debug)]

@@ -15,7 +15,7 @@ pub mod guest;
 #[cfg(feature = "host")]
 pub mod host;
 mod slot;
-#[cfg(all(test, feature = "host"))]
+#[cfg(test)]
 mod tests;
 mod wire;
 

@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::abi::{Completion, Status, Text};
+use super::abi::{Completion, NoText, Status, Text};
 use crate::{
     error::{Error, ErrorCode, Result},
     json::RawJson,
@@ -40,8 +40,13 @@ impl End {
     /// `text` must be there.
     unsafe fn read(status: u32, text: Text) -> Self {
         // SAFETY: the caller's promise.
-        let text = unsafe { text.get() };
+        let (text, is_text) = match unsafe { text.read() } {
+            Ok(text) => (text, true),
+            Err(NoText) => (None, false),
+        };
         match Status::from_number(status) {
+            // Not as if it had said nothing, which would be a success.
+            Some(Status::Ok | Status::Continue) if !is_text => Self::Error(ErrorCode::InternalError.into()),
             Some(Status::Ok) => {
                 text.map_or_else(|| Ok(RawJson::empty()), json).map_or_else(Self::Error, Self::Ok)
             }

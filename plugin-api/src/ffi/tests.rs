@@ -1,5 +1,8 @@
 //! Both sides in one process: a plugin by way of the C ABI, in the harness that tests any plugin.
 
+mod header;
+mod raw;
+
 use std::{
     sync::{
         Arc,
@@ -92,6 +95,11 @@ fn commands(registrar: &mut Registrar, greeting: String) {
         let user = cx.identity()?.user.to_string();
         tokio::spawn(async { tokio::task::yield_now().await }).await.map_err(|_| ErrorCode::InternalError)?;
         Ok(user)
+    }));
+    registrar.command(define("spawn").handler(|_cx, _: NoArguments| {
+        // Not in the future, but on the way to it.
+        let work = tokio::spawn(async { 7 });
+        async move { work.await.map_err(|_| ErrorCode::InternalError.into()) }
     }));
     registrar.command(define("fail").handler(|_cx, _: NoArguments| async {
         Err::<(), _>(Error::custom(200_007, "Sorry").with_details(json!({ "why": [1, 2.5] })))
@@ -309,6 +317,7 @@ async fn commands_work(harness: &Harness) {
     assert_eq!(harness.counter("greeted"), Some(1));
     assert_eq!(call("later", "{}").await.unwrap().as_str(), "\"tester\"");
     assert_eq!(harness.acks(), 1);
+    assert_eq!(call("spawn", "{}").await.unwrap().as_str(), "7");
     let error = call("fail", "{}").await.unwrap_err();
     assert_eq!(error.to_json().as_str(), r#"{"code":200007,"details":{"why":[1,2.5]},"error":"Sorry"}"#);
     // It goes on under another name, and nobody is behind a wildcard.
@@ -406,12 +415,14 @@ fn a_plugin_that_refuses_its_configuration_says_why() {
 
 #[test]
 fn tables_that_do_not_fit_are_refused() {
-    let refused = |change: fn(&mut PluginTable)| {
+    type Change = fn(&mut PluginTable);
+
+    let refused = |change: Change| {
         let mut table = TABLE;
         change(&mut table);
         library(&table).map(drop).unwrap_err().to_string()
     };
-    let cases: [(fn(&mut PluginTable), &str); 7] = [
+    let cases: [(Change, &str); 7] = [
         (
             |table| table.magic = 1,
             "expected the magic number 0x4a41434b464c4431 in jackfield_plugin_v1, found 0x0000000000000001",

@@ -10,6 +10,9 @@ use flate2::{
 
 use crate::config::Compression;
 
+/// Not longer than this, a record is compressed and cut in no time.
+const SHORT: usize = 16 << 10;
+
 /// Compresses a record, or hands it back as it is.
 ///
 /// # Errors
@@ -28,6 +31,21 @@ pub(crate) fn compress(record: &Bytes, how: Compression) -> io::Result<Bytes> {
             encoder.finish()?.into()
         }
     })
+}
+
+/// Does what takes long with a long record: not on the runtime's threads then.
+///
+/// # Errors
+/// When the work panicked.
+pub(crate) async fn work_on<T: Send + 'static>(
+    record: &Bytes,
+    work: impl FnOnce(&Bytes) -> T + Send + 'static,
+) -> io::Result<T> {
+    if record.len() <= SHORT {
+        return Ok(work(record));
+    }
+    let record = record.clone();
+    tokio::task::spawn_blocking(move || work(&record)).await.map_err(io::Error::other)
 }
 
 /// What HTTP calls it.

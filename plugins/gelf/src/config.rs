@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use crate::server::{Scheme, Server};
 
-/// The table as it is written.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+/// The table as it is written. URLs in it may hold passwords, so it cannot be printed.
+#[derive(Clone, Deserialize, JsonSchema)]
 pub(crate) struct Config {
     /// Where the records go: `udp://`, `tcp://`, `tls://`, `http://` or `https://`.
     server: Option<String>,
@@ -156,20 +156,20 @@ impl Config {
         let read = |(key, url): (String, &String)| {
             Server::parse(url).map_err(|wrong| Error::invalid_value(format_args!("{key}: {wrong}")))
         };
-        let servers = one.chain(more).map(read).collect::<Result<Vec<_>>>()?;
+        let mut servers: Vec<Server> = Vec::new();
+        for server in one.chain(more).map(read) {
+            let mut server = server?;
+            if servers.iter().any(|other| other.is_same_place(&server)) {
+                return Err(Error::invalid_value(format_args!("servers: {server} stands there twice")));
+            }
+            // Paths are not shown, but metrics must be told apart.
+            server.nth += servers.iter().filter(|other| other.address() == server.address()).count();
+            servers.push(server);
+        }
         if servers.is_empty() {
             return Err(Error::missing_field("server: expected a URL such as udp://127.0.0.1:12201"));
         }
-        let twice = servers
-            .iter()
-            .enumerate()
-            .find(|(n, server)| servers.iter().take(*n).any(|other| other == *server));
-        match twice {
-            Some((_, server)) => {
-                Err(Error::invalid_value(format_args!("servers: {server} stands there twice")))
-            }
-            None => Ok(servers),
-        }
+        Ok(servers)
     }
 }
 
@@ -248,6 +248,13 @@ mod tests {
     }
 
     #[test]
+    fn servers_that_differ_in_their_path_are_told_apart() {
+        let settings = settings(json!({ "servers": ["http://a/x", "http://a/y", "http://b"] })).unwrap();
+        let shown: Vec<_> = settings.servers.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["http://a:80", "http://a:80#2", "http://b:80"]);
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (table, text) in [
             (json!({}), "Missing field: server: expected a URL such as udp://127.0.0.1:12201"),
@@ -258,6 +265,10 @@ mod tests {
             (
                 json!({ "servers": ["udp://a", "udp://a:12201"] }),
                 "Invalid value: servers: udp://a:12201 stands there twice",
+            ),
+            (
+                json!({ "servers": ["http://u:p@a/x?t=1", "http://a/x"] }),
+                "Invalid value: servers: http://a:80 stands there twice",
             ),
             (
                 json!({ "server": "udp://a", "timeout": "0s" }),

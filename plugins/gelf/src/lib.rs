@@ -19,6 +19,7 @@ mod config;
 mod meters;
 mod outlet;
 mod queue;
+mod recent;
 mod record;
 mod sender;
 mod server;

@@ -26,6 +26,11 @@ impl Outlet {
         Self { server, queue, host, meters: OnceLock::new() }
     }
 
+    /// The service that logs.
+    pub(crate) fn service(&self) -> &str {
+        self.host.service()
+    }
+
     /// Its metrics, registered when they are first needed: a plugin that was only prepared leaves none.
     pub(crate) fn meters(&self) -> &Meters {
         self.meters.get_or_init(|| Meters::new(&*self.host, &self.server))

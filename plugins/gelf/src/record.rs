@@ -1,13 +1,16 @@
 //! Records as GELF 1.1 messages: JSON text (protocol §4).
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
 use gelf_logger::{GelfLevel, GelfRecord, Map, Value};
 use jackfield_plugin_api::{BrokerRecord, Error, ErrorCode, LogRecord, RawJson, RawObject, Result, Severity};
 
-/// Graylog throws a message away whose `short_message` is blank.
-const NO_MESSAGE: &str = "-";
+/// Graylog throws a message away whose `short_message` or `host` is blank.
+const BLANK: &str = "-";
 
 /// `gelf_logger` writes these fields in any case; they are none of ours.
 const UNWANTED: [&str; 4] = ["_levelname", "_facility", "_line", "_file"];
@@ -19,7 +22,7 @@ const UNWANTED: [&str; 4] = ["_levelname", "_facility", "_line", "_file"];
 pub(crate) fn encode(record: &LogRecord) -> Result<Bytes> {
     let mut message = Message::new(&record.source, &record.message, record.level, record.time);
     if let Some(full) = &record.full_message {
-        message.fields.insert("full_message".to_owned(), full.as_str().into());
+        message.set("full_message", full);
     }
     for (key, value) in record.meta.iter() {
         if !is_field_name(key) {
@@ -27,8 +30,8 @@ pub(crate) fn encode(record: &LogRecord) -> Result<Bytes> {
         }
         message.add(key, value);
     }
-    message.fields.insert("_user".to_owned(), record.user.as_str().into());
-    message.fields.insert("_session_id".to_owned(), record.session_id.as_str().into());
+    message.set("_user", record.user.as_str());
+    message.set("_session_id", record.session_id.as_str());
     message.encode()
 }
 
@@ -41,7 +44,7 @@ pub(crate) fn encode_own(record: &BrokerRecord, host: &str) -> Result<Bytes> {
     for (key, value) in record.fields.iter() {
         message.add(&own_field_name(key), value);
     }
-    message.fields.insert("_target".to_owned(), (&*record.target).into());
+    message.set("_target", &*record.target);
     message.encode()
 }
 
@@ -62,20 +65,26 @@ fn own_field_name(name: &str) -> String {
     name.bytes().map(|byte| if fits_a_name(byte) { char::from(byte) } else { '_' }).collect()
 }
 
+/// Java counts some control characters as white space.
+fn never_blank(text: &str) -> &str {
+    let is_blank = text.chars().all(|c| c.is_whitespace() || c.is_control());
+    if is_blank { BLANK } else { text }
+}
+
 struct Message<'a> {
     host: &'a str,
     short_message: &'a str,
     level: Severity,
     time: SystemTime,
     fields: Map<String, Value>,
-    /// Numbers that must keep their text: `gelf_logger` holds them as 64 bits.
-    numbers: Vec<(String, &'a str)>,
+    /// Numbers that must keep their text: `gelf_logger` holds them as 64 bits. A name stands here or in `fields`.
+    numbers: BTreeMap<String, &'a str>,
 }
 
 impl<'a> Message<'a> {
     fn new(host: &'a str, message: &'a str, level: Severity, time: SystemTime) -> Self {
-        let short_message = if message.trim().is_empty() { NO_MESSAGE } else { message };
-        Self { host, short_message, level, time, fields: Map::new(), numbers: Vec::new() }
+        let (host, short_message) = (never_blank(host), never_blank(message));
+        Self { host, short_message, level, time, fields: Map::new(), numbers: BTreeMap::new() }
     }
 
     fn add(&mut self, key: &str, value: &'a RawJson) {
@@ -84,14 +93,21 @@ impl<'a> Message<'a> {
             Some(b'"') => {
                 // It is a JSON string, so this reads it.
                 let text = value.parse().unwrap_or_else(|_| text.to_owned());
-                self.fields.insert(key, Value::String(text));
+                self.set(key, text);
             }
-            Some(b'-' | b'0'..=b'9') if is_number_for_graylog(text) => self.numbers.push((key, text)),
+            Some(b'-' | b'0'..=b'9') if is_number_for_graylog(text) => {
+                self.fields.remove(&key);
+                self.numbers.insert(key, text);
+            }
             // Graylog drops booleans, and takes no numbers that do not fit 64 bits.
-            _ => {
-                self.fields.insert(key, text.into());
-            }
+            _ => self.set(key, text),
         }
+    }
+
+    fn set(&mut self, name: impl Into<String>, text: impl Into<String>) {
+        let name = name.into();
+        self.numbers.remove(&name);
+        self.fields.insert(name, Value::String(text.into()));
     }
 
     fn encode(mut self) -> Result<Bytes> {
@@ -114,7 +130,7 @@ impl<'a> Message<'a> {
     }
 }
 
-fn write(record: &GelfRecord<'_>, numbers: &[(String, &str)]) -> Result<Bytes, serde_json::Error> {
+fn write(record: &GelfRecord<'_>, numbers: &BTreeMap<String, &str>) -> Result<Bytes, serde_json::Error> {
     let mut fields = serde_json::to_value(record)?;
     if let Some(fields) = fields.as_object_mut() {
         for name in UNWANTED {
@@ -167,6 +183,11 @@ pub(crate) fn shortened(message: &[u8], bytes: usize) -> Option<Bytes> {
         fields.set("full_message", &full).ok()?;
     }
     Some(Bytes::copy_from_slice(fields.to_json().as_str().as_bytes()))
+}
+
+/// Leaves out half of `full_message`, or more. `None` where there is none.
+pub(crate) fn halved(message: &[u8]) -> Option<Bytes> {
+    shortened(message, full_message_bytes(message) / 2)
 }
 
 /// How long `full_message` is, in bytes; 0 where there is none.
@@ -263,10 +284,13 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_blank_message_is_not_thrown_away_by_graylog() {
-        let mut blank = record("{}");
-        blank.message = " \n".into();
-        assert_eq!(value(&blank)["short_message"], "-");
+    fn nothing_blank_is_thrown_away_by_graylog() {
+        for text in ["", " \n", "\u{1f}\t", "\0"] {
+            let mut blank = record("{}");
+            (blank.message, blank.source) = (text.into(), text.into());
+            let sent = value(&blank);
+            assert_eq!((&sent["short_message"], &sent["host"]), (&json!("-"), &json!("-")), "{text:?}");
+        }
     }
 
     #[test]
@@ -284,6 +308,27 @@ pub(crate) mod tests {
         assert_eq!(sent, expected);
     }
 
+    /// A line of a plugin's may have facts of any names; two of them may be one field.
+    #[test]
+    fn a_field_stands_there_once() {
+        let own = |fields: &str| {
+            let fields = RawObject::parse(&RawJson::from_text(fields.to_owned()).unwrap()).unwrap();
+            let (time, level, target) = (UNIX_EPOCH, Severity::WARNING, "t".into());
+            let record = BrokerRecord { time, level, target, message: "m".into(), fields };
+            String::from_utf8(encode_own(&record, "h").unwrap().to_vec()).unwrap()
+        };
+        for (fields, name, kept) in [
+            (r#"{"a b":1,"a_b":2}"#, "_a_b", "2"),
+            (r#"{"a b":"x","a_b":2}"#, "_a_b", "2"),
+            (r#"{"a b":1,"a_b":"x"}"#, "_a_b", r#""x""#),
+            (r#"{"target":1}"#, "_target", r#""t""#),
+        ] {
+            let text = own(fields);
+            assert_eq!(text.matches(&format!("\"{name}\":")).count(), 1, "{text}");
+            assert!(text.contains(&format!("\"{name}\":{kept}")), "{text}");
+        }
+    }
+
     #[test]
     fn shortening_keeps_everything_else() {
         let mut long = record(r#"{"n":1e2}"#);
@@ -297,6 +342,8 @@ pub(crate) mod tests {
         }
         assert!(shortened(&message, 6).is_none());
         assert!(shortened(&encode(&record("{}")).unwrap(), 0).is_none());
+        let halves = std::iter::successors(Some(message), |message| halved(message));
+        assert_eq!(halves.map(|message| full_message_bytes(&message)).collect::<Vec<_>>(), [6, 2, 0]);
     }
 
     proptest! {
@@ -310,7 +357,7 @@ pub(crate) mod tests {
             let bytes = encode(&record).unwrap();
             prop_assert!(!bytes.contains(&0) && !bytes.contains(&b'\n'));
             let sent: Value = serde_json::from_slice(&bytes).unwrap();
-            prop_assert_eq!(sent["host"].as_str().unwrap(), &record.source);
+            prop_assert_eq!(sent["host"].as_str().unwrap(), never_blank(&record.source));
             prop_assert_eq!(sent.get("full_message").and_then(Value::as_str), record.full_message.as_deref());
             for (key, value) in &meta {
                 prop_assert_eq!(sent[format!("_{key}")].as_str().unwrap(), value);

@@ -1,7 +1,6 @@
 //! The task that sends to one server.
 
 use std::{
-    collections::VecDeque,
     io,
     sync::Arc,
     time::{Duration, Instant},
@@ -15,6 +14,8 @@ use crate::{
     config::Settings,
     meters::Reason,
     outlet::Outlet,
+    queue::BATCH_RECORDS,
+    recent::Recent,
     spool::Spool,
     transport::{Connection, Outcome, Progress, Resends},
 };
@@ -36,8 +37,8 @@ pub(crate) struct Sender {
     /// Requested when there is no more time.
     give_up: Shutdown,
     progress: Progress,
-    /// What was written last, oldest first: at most `resend` records.
-    recent: VecDeque<Bytes>,
+    /// What is written again after a reconnect.
+    recent: Recent,
 }
 
 /// Whether the operator was told that a server cannot be reached.
@@ -53,7 +54,8 @@ impl Sender {
         source: Source,
         give_up: Shutdown,
     ) -> Self {
-        Self { outlet, settings, source, give_up, progress: Progress::default(), recent: VecDeque::new() }
+        let recent = Recent::new(settings.resend, settings.queue_bytes);
+        Self { outlet, settings, source, give_up, progress: Progress::default(), recent }
     }
 
     /// Runs until all is sent that there will be, or until there is no more time.
@@ -121,17 +123,15 @@ impl Sender {
 
     /// What was in the kernel's buffers when a connection died is lost, and nobody says how much that was.
     async fn send_recent_again(&mut self, connection: &mut Connection) -> io::Result<()> {
-        if matches!(connection.resends(), Resends::Nothing) || self.recent.is_empty() {
-            return Ok(());
+        for batch in self.recent.batches(BATCH_RECORDS) {
+            let mut progress = Progress::default();
+            // Dropped half-way, they are still what was written last.
+            match self.give_up.or(connection.send(&batch, &mut progress)).await {
+                Some(sent) => sent?,
+                None => break,
+            }
         }
-        let recent: Vec<Bytes> = self.recent.iter().cloned().collect();
-        let mut progress = Progress::default();
-        let send = connection.send(&recent, &mut progress);
-        // Dropped half-way, they are still what was written last.
-        match self.give_up.or(send).await {
-            Some(sent) => sent,
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     async fn next(&self) -> Option<Vec<Bytes>> {
@@ -149,10 +149,8 @@ impl Sender {
         meters.sent.add(count(Outcome::Sent) as u64);
         meters.dropped(Reason::TooLarge, count(Outcome::TooLarge));
         meters.dropped(Reason::Rejected, count(Outcome::Rejected));
-        if matches!(resends, Resends::Last) && self.settings.resend > 0 {
-            self.recent.extend(batch.iter().take(done.len()).cloned());
-            let surplus = self.recent.len().saturating_sub(self.settings.resend);
-            self.recent.drain(..surplus);
+        if let Resends::Last = resends {
+            self.recent.extend(batch.iter().take(done.len()));
         }
         if done.is_empty() {
             return;

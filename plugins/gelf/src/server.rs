@@ -3,6 +3,7 @@
 use std::fmt;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use hyper::http::uri::PathAndQuery;
 
 /// Graylog's GELF inputs listen there unless they are told otherwise.
 const GELF_PORT: u16 = 12_201;
@@ -57,6 +58,8 @@ pub(crate) struct Server {
     pub(crate) path: String,
     /// What `Authorization` says, over HTTP.
     pub(crate) authorization: Option<String>,
+    /// Which of those it is that would be shown alike.
+    pub(crate) nth: usize,
 }
 
 impl Server {
@@ -83,7 +86,23 @@ impl Server {
             port,
             path: path_of(scheme, path)?,
             authorization: authorization.map(|text| format!("Basic {}", BASE64_STANDARD.encode(text))),
+            nth: 1,
         })
+    }
+
+    /// Scheme, host and port.
+    pub(crate) fn address(&self) -> String {
+        format!("{}://{}", self.scheme.name(), self.authority())
+    }
+
+    /// The path without its query.
+    pub(crate) fn path_alone(&self) -> &str {
+        self.path.split('?').next().unwrap_or_default()
+    }
+
+    /// Whether both are the same place, with whatever credentials.
+    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
+        self.address() == other.address() && self.path_alone() == other.path_alone()
     }
 
     /// What HTTP calls `Host`, and the server's name in its URL.
@@ -95,7 +114,8 @@ impl Server {
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme.name(), self.authority())
+        f.write_str(&self.address())?;
+        if self.nth > 1 { write!(f, "#{}", self.nth) } else { Ok(()) }
     }
 }
 
@@ -118,14 +138,14 @@ fn path_of(scheme: Scheme, path: &str) -> Result<String, &'static str> {
             Err("only http:// and https:// have a path")
         };
     }
-    if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("expected a path of printable ASCII");
-    }
-    Ok(match path {
+    let path = match path {
         "" | "/" => GELF_PATH.to_owned(),
         path if path.starts_with('?') => format!("{GELF_PATH}{path}"),
         path => path.to_owned(),
-    })
+    };
+    // What cannot be asked for would be tried again for ever.
+    let fits = path.is_ascii() && path.parse::<PathAndQuery>().is_ok();
+    if fits { Ok(path) } else { Err("expected a path as URLs have it, all else percent-encoded") }
 }
 
 fn address_of(text: &str, default_port: u16) -> Option<(String, u16)> {
@@ -211,6 +231,9 @@ mod tests {
             "tcp://a/path",
             "http://u%zz@a",
             "http://a/b c",
+            "http://a/<b>",
+            "http://a/`",
+            "http://a/é",
         ] {
             assert!(Server::parse(url).is_err(), "{url}");
         }

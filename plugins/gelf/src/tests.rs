@@ -133,6 +133,42 @@ async fn what_is_in_the_spool_is_sent_by_the_next() {
     assert_eq!(numbers, [json!(1), json!(2)]);
 }
 
+/// What cannot be read must not keep out what is to be written: both would wait for each other.
+#[tokio::test]
+async fn a_spool_full_of_what_cannot_be_read_has_room_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    let spool = directory.path().join(spool::directory_name("test", &server::Server::parse(&url).unwrap()));
+    std::fs::create_dir(&spool).unwrap();
+    std::fs::write(spool.join("000000000001.log"), vec![0xff; 70_000]).unwrap();
+    let config = json!({ "server": url, "spool": directory.path(), "spool_bytes": 65_536 });
+    let harness = Harness::with_config(Gelf, &config).unwrap();
+    harness.log(&record("{}")).unwrap();
+    let services = harness.start_services();
+    let sent = format!("gelf_sent_total{{service=\"test\",server=\"{url}\"}}");
+    until("the record", || harness.counter(&sent) == Some(1)).await;
+    services.stop().await.unwrap();
+}
+
+/// A key whose lines were joined is no PEM, and the parser's error quotes it.
+#[test]
+fn a_key_that_cannot_be_read_is_not_quoted() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name);
+    std::fs::write(file("certificate.pem"), "").unwrap();
+    for key in
+        ["-----BEGIN PRIVATE KEY----- hush -----END PRIVATE KEY-----", "-----BEGIN PRIVATE KEY hush", "hush"]
+    {
+        std::fs::write(file("key.pem"), key).unwrap();
+        let table =
+            json!({ "server": "tls://a", "certificate": file("certificate.pem"), "key": file("key.pem") });
+        let text = Harness::with_config(Gelf, &table).unwrap_err().text().to_owned();
+        let as_numbers = format!("{:?}", b"hush").replace(['[', ']'], "");
+        assert!(text.contains("key.pem") && !text.contains("hush") && !text.contains(&as_numbers), "{text}");
+    }
+}
+
 #[test]
 fn wrong_tables_are_configuration_errors() {
     let error = |table: Value| Harness::with_config(Gelf, &table).unwrap_err().text().to_owned();

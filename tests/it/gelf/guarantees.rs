@@ -53,8 +53,11 @@ async fn the_last_records_are_sent_again_where_that_is_asked_for() {
 async fn over_http_nothing_leaves_the_queue_before_it_is_acknowledged() {
     let well = Arc::new(AtomicBool::new(false));
     let answers = Arc::clone(&well);
-    let receiver = Receiver::http(Arc::new(move |n| match (answers.load(Ordering::Relaxed), n % 3) {
+    let receiver = Receiver::http(Arc::new(move |n| match (answers.load(Ordering::Relaxed), n % 5) {
         (true, _) => ACCEPTED,
+        // Nor does a wrong password or path say anything about a record.
+        (false, 3) => "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
+        (false, 4) => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
         (false, 0) => "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nbusy",
         (false, 1) => "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n",
         (false, _) => "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
@@ -64,6 +67,7 @@ async fn over_http_nothing_leaves_the_queue_before_it_is_acknowledged() {
     log_all(&mut ann, 0..50).await;
     let metrics = until_metric(&broker, "reconnects_total", |reconnects| reconnects > 2.5).await;
     assert!(metrics.total("jackfield_plugin_gelf_sent_total") < 0.5);
+    assert!(metrics.total("jackfield_plugin_gelf_dropped_total") < 0.5);
     well.store(true, Ordering::Relaxed);
     let mut found = numbers(&receiver.until(50).await);
     found.sort_unstable();
@@ -81,6 +85,23 @@ async fn what_an_http_server_rejects_is_dropped_and_counted() {
         start(&format!("server = \"{}\"\nhttp_connections = 1", receiver.url("http"))).await;
     log_all(&mut ann, 0..3).await;
     assert_eq!(numbers(&receiver.until(2).await), [1, 2]);
+    let metrics = until_metric(&broker, "sent_total", |sent| sent > 1.5).await;
+    assert!(metrics.labelled("jackfield_plugin_gelf_dropped_total", "reason", "rejected") > 0.5);
+}
+
+/// Graylog's HTTP input takes 64 KiB, where nobody has said otherwise.
+#[tokio::test]
+async fn what_is_too_long_for_an_http_server_is_cut_or_dropped_and_counted() {
+    const TOO_LONG: &str = "HTTP/1.1 413 Request Entity Too Large\r\nContent-Length: 0\r\n\r\n";
+    let receiver = Receiver::http(Arc::new(|n| if n == 2 || n > 3 { ACCEPTED } else { TOO_LONG })).await;
+    let table = format!("server = \"{}\"\nhttp_connections = 1", receiver.url("http"));
+    let (broker, mut ann) = start(&table).await;
+    let long = json!({"source": "s", "message": "m", "full_message": "x".repeat(100_000), "meta": {"n": 0}});
+    ann.ok("core/session/log", long).await;
+    log_all(&mut ann, 1..3).await;
+    let found = receiver.until(2).await;
+    assert_eq!(numbers(&found), [0, 2]);
+    assert_eq!(found[0]["full_message"], "x".repeat(25_000));
     let metrics = until_metric(&broker, "sent_total", |sent| sent > 1.5).await;
     assert!(metrics.labelled("jackfield_plugin_gelf_dropped_total", "reason", "rejected") > 0.5);
 }
@@ -168,4 +189,23 @@ async fn the_spool_survives_a_broker_that_is_killed() {
     ann.ok("core/session/log", json!({"source": "s", "message": "m", "meta": {"n": 400}})).await;
     assert_eq!(numbers(&receiver.until(401).await), (0..=400).collect::<Vec<_>>());
     until_metric(&broker, "sent_total", |sent| sent > 400.5).await;
+}
+
+#[tokio::test]
+async fn two_services_may_have_their_spools_in_one_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let receiver = Receiver::tcp().await;
+    let table = format!("server = \"{}\"\nspool = \"{}\"", receiver.url("tcp"), directory.path().display());
+    let side = format!(
+        "[service.side]\nlisten = [\"ws://127.0.0.1:0\", \"tcp://127.0.0.1:0\"]\nplugins = [\"auth-open\", \"gelf\"]\n\
+         [service.side.plugin.gelf]\n{table}"
+    );
+    let broker = Broker::start(with_gelf(&table).config(&side)).await;
+    let mut here = broker.login(Transport::Tcp, "ann").await;
+    let mut there = broker.service("side").login(Transport::Tcp, "ann").await;
+    log_all(&mut here, 0..10).await;
+    log_all(&mut there, 10..20).await;
+    let mut found = numbers(&receiver.until(20).await);
+    found.sort_unstable();
+    assert_eq!(found, (0..20).collect::<Vec<_>>());
 }

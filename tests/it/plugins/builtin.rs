@@ -132,6 +132,26 @@ async fn a_port_is_handed_from_the_old_one_to_the_new() {
     assert!(!broker.log().contains("a plugin's service failed"));
 }
 
+/// The first still has a request when the third comes, so it still has its port.
+#[tokio::test]
+async fn a_port_is_handed_on_past_one_that_never_had_it() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let broker = start().await;
+    let mut admin = broker.admin(Transport::Tcp).await;
+    admin.ok("core/plugin/load", json!({"name": MOODY, "config": {"port": port}})).await;
+    let listens = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+    eventually("the first plugin's listener", listens).await;
+    let under_way = admin.start("moody/core/sleep", json!({"ms": 1000})).await;
+    for _ in 0..2 {
+        admin.ok("core/plugin/reload", json!({"name": MOODY})).await;
+    }
+    let stopped = || broker.log().matches("a plugin was stopped").count();
+    assert_eq!(admin.response(under_way).await["result"], "ok");
+    eventually("the end of the first two", || stopped() == 2).await;
+    eventually("the third plugin's listener", listens).await;
+    assert!(!broker.log().contains("a plugin's service failed"));
+}
+
 #[tokio::test]
 async fn what_fails_changes_nothing_and_says_why() {
     on_both(async |transport| {
@@ -271,4 +291,52 @@ async fn changes_at_the_same_time_come_one_after_the_other() {
         }
     }
     assert_eq!(loaded, 1);
+}
+
+const HANGS: &str = "the fixture was asked to hang in register";
+
+/// What makes `fixture-moody` hang when it is to register.
+fn hanging() -> String {
+    "plugins = [\"fixture-moody\", \"auth-open\"]\n[service.main.plugin.fixture-moody]\nmood = \"hang\""
+        .to_owned()
+}
+
+#[tokio::test]
+async fn one_that_never_registers_stops_nobody_else() {
+    let options = || Options::fixture().set("timeouts.drain=1s");
+    // At the start, where nothing is to be drained yet.
+    let mut starting = Broker::spawn(&options().plugins(&[]).config(&hanging()));
+    starting.logged(HANGS).await;
+    starting.hangup();
+    starting.terminate();
+    assert_eq!(starting.exit_code().await, Some(0));
+    // In a reload of the configuration.
+    let mut reloading = Broker::start(options().plugins(&[]).config("plugins = [\"auth-open\"]")).await;
+    reloading.rewrite_config(&with_admin(&hanging()));
+    reloading.hangup();
+    reloading.logged(HANGS).await;
+    reloading.login(Transport::Tcp, "ann").await.ok("core/user/list", json!({})).await;
+    reloading.interrupt();
+    assert_eq!(reloading.exit_code().await, Some(0));
+    // By a command, which the others do not wait for.
+    let mut loading = Broker::start(options()).await;
+    let mut admin = loading.admin(Transport::Tcp).await;
+    admin.start("core/plugin/load", json!({"name": MOODY, "config": {"mood": "hang"}})).await;
+    loading.logged(HANGS).await;
+    admin.ok("fixture/core/echo", json!({})).await;
+    loading.hangup();
+    loading.terminate();
+    assert_eq!(loading.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_signal_to_reload_that_comes_during_a_reload_is_kept() {
+    let broker =
+        Broker::start(Options::fixture().plugins(&[]).config("plugins = [\"fixture\", \"auth-open\"]")).await;
+    let mut admin = broker.admin(Transport::Tcp).await;
+    for list in ["plugins = [\"fixture-second\"]", "plugins = [\"fixture\", \"fixture-moody\"]"] {
+        broker.rewrite_config(&with_admin(list));
+        broker.hangup();
+    }
+    within("the last list to hold", async { while listed(&mut admin, MOODY).await.is_none() {} }).await;
 }

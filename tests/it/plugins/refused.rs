@@ -12,7 +12,7 @@ use crate::support::{Broker, Options, Transport, code, fixture_library, jackfiel
 /// A library that exports a table with these values at its head, and what `more` says.
 const SOURCE: &str = r"
 #include <stdint.h>
-struct table { uint64_t magic; uint32_t size, major, minor, panics; const char *toolchain; uint64_t length; void *functions[13]; };
+struct table { uint64_t magic; uint32_t size, major, minor, panics; const char *toolchain; uint64_t length; void *functions[14]; };
 __attribute__((constructor)) static void loaded(void) {}
 ";
 
@@ -61,12 +61,12 @@ fn bad_files(directory: &Path) -> Vec<(PathBuf, &'static str)> {
         (written(directory, "foreign.so", &foreign), "it was built for"),
         (compile(directory, "other", "int other = 1;"), "it does not export the symbol jackfield_plugin_v1"),
         (compile(directory, "lost", "extern int nowhere; int *jackfield_plugin_v1 = &nowhere;"), "nowhere"),
-        (with_head(directory, "magic", "42", [144, 1, 0, 1]), "expected the magic number"),
-        (with_head(directory, "major", MAGIC, [144, 2, 0, 1]), "expected ABI version 1, found 2"),
-        (with_head(directory, "minor", MAGIC, [144, 1, 999, 1]), "found 1.999: it needs a newer broker"),
+        (with_head(directory, "magic", "42", [152, 1, 0, 1]), "expected the magic number"),
+        (with_head(directory, "major", MAGIC, [152, 2, 0, 1]), "expected ABI version 1, found 2"),
+        (with_head(directory, "minor", MAGIC, [152, 1, 999, 1]), "found 1.999: it needs a newer broker"),
         (with_head(directory, "short", MAGIC, [40, 1, 0, 1]), "found 40"),
-        (with_head(directory, "abort", MAGIC, [144, 1, 0, 2]), "panic = \"abort\""),
-        (with_head(directory, "idle", MAGIC, [144, 1, 0, 1]), "expected the function 'manifest', found NULL"),
+        (with_head(directory, "abort", MAGIC, [152, 1, 0, 2]), "panic = \"abort\""),
+        (with_head(directory, "idle", MAGIC, [152, 1, 0, 1]), "expected the function 'manifest', found NULL"),
     ]
 }
 
@@ -106,4 +106,32 @@ async fn a_broker_does_not_start_with_one() {
     let cut = written(directory.path(), "cut.so", &fs::read(fixture_library()).unwrap()[..5000]);
     let output = jackfield(directory.path(), &["check", "--plugin", text(&cut)]).await.exits(2);
     assert!(output.stderr.contains("truncated or damaged"), "{}", output.stderr);
+}
+
+#[tokio::test]
+async fn what_a_library_lacked_may_be_there_the_next_time() {
+    let directory = TempDir::new().unwrap();
+    let place = text(directory.path());
+    let needed = directory.path().join("libneeded.so");
+    let build = |source: &str, library: &Path, more: &[&str]| {
+        let file = directory.path().join("source.c");
+        fs::write(&file, source).unwrap();
+        let mut cc = std::process::Command::new("cc");
+        cc.args(["-shared", "-fPIC", "-o"]).arg(library).arg(&file).args(more);
+        assert!(cc.status().expect("a C compiler").success());
+    };
+    let library = directory.path().join("needs.so");
+    build("int needed(void) { return 1; }", &needed, &[]);
+    let source = "int needed(void);\nint (*jackfield_plugin_v1)(void) = needed;";
+    build(source, &library, &["-L", place, "-lneeded", &format!("-Wl,-rpath,{place}")]);
+    let there = directory.path().join("elsewhere");
+    fs::rename(&needed, &there).unwrap();
+    let broker = Broker::start(Options::default()).await;
+    let mut admin = broker.admin(Transport::Tcp).await;
+    let data = json!({"path": text(&library)});
+    let (_, said) = admin.err("core/plugin/load", data.clone()).await;
+    assert!(said.contains("the system does not open it: libneeded.so"), "{said}");
+    fs::rename(&there, &needed).unwrap();
+    let (_, said) = admin.err("core/plugin/load", data).await;
+    assert!(said.contains("expected the magic number"), "{said}");
 }

@@ -142,7 +142,9 @@ async fn reload_all(broker: &Broker, admin: &mut Client, library: &Path) -> [f64
 async fn no_request_fails_and_no_event_is_lost() {
     let directory = tempfile::tempdir().unwrap();
     let library = stripped(directory.path());
-    let broker = Broker::start(Options::default().plugins(&[text(&library), "auth-open"])).await;
+    let options = Options::default().plugins(&[text(&library), "auth-open"]);
+    // The listener only listens, and on a busy machine for longer than a minute.
+    let broker = Broker::start(options.set("timeouts.ping=10m")).await;
     let mut admin = broker.admin(Transport::Tcp).await;
     let stop = Arc::new(AtomicBool::new(false));
     let (subscribed, is_subscribed) = tokio::sync::oneshot::channel();

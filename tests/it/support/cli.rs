@@ -94,8 +94,27 @@ fn binary() -> PathBuf {
 
 /// The fixture plugin as a library.
 pub fn fixture_library() -> PathBuf {
-    let name = format!("{}fixture_library{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    example_library("fixture_library")
+}
+
+/// An example that is a library.
+pub fn example_library(name: &str) -> PathBuf {
+    let name = format!("{}{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
     binary().parent().unwrap().join("examples").join(name)
+}
+
+/// Builds a library from a C source of the repository, with the headers in `include`, a directory there too.
+pub fn c_library(directory: &Path, source: &str, include: &str) -> PathBuf {
+    let library = directory.join(format!("plugin{}", std::env::consts::DLL_SUFFIX));
+    let built = std::process::Command::new("cc")
+        .args(["-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-pthread", "-I"])
+        .arg(super::sources::repository(include))
+        .arg("-o")
+        .args([&library, &super::sources::repository(source)])
+        .status()
+        .expect("a C compiler");
+    assert!(built.success(), "{source}");
+    library
 }
 
 fn example_binary(name: &str) -> PathBuf {

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, LazyLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -67,6 +68,14 @@ impl Authority {
     /// The same, out of date.
     pub fn expired_client(&self, name: &str) -> Pair {
         self.sign(&expired(client_params(name)))
+    }
+
+    /// A client's certificate that is valid for so long from now on.
+    pub fn client_for(&self, name: &str, time: Duration) -> Pair {
+        let mut params = client_params(name);
+        let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + time;
+        params.not_after = date_time_ymd(1970, 1, 1) + end;
+        self.sign(&params)
     }
 
     /// A client's certificate with these alternative names.

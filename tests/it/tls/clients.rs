@@ -1,10 +1,12 @@
 //! Client certificates: asked for, required, and turned into users.
 
+use std::time::Duration;
+
 use rcgen::SanType;
 use serde_json::json;
 
 use crate::support::tls::{self, AUTHORITY, Authority, ONLY_1_2, ONLY_1_3, Pair, trusting};
-use crate::support::{Broker, Client, Options, Transport, code, eventually, on_tls};
+use crate::support::{Broker, Client, Options, Transport, code, eventually, on_tls, pause, within};
 
 /// Common names are users of that name, and devices are users by their DNS names.
 const MAP: &str = r#"
@@ -162,6 +164,53 @@ async fn a_resumed_session_still_has_its_certificate() {
             client.login_with(json!({})).await;
             assert_eq!(client.is_resumed(), resumed);
         }
+    })
+    .await;
+}
+
+/// A ticket from before must not get past the authorities that count now.
+#[tokio::test]
+async fn another_authority_ends_what_could_be_resumed() {
+    on_tls(async |transport| {
+        let (authority, other) = (Authority::new("Clients"), Authority::new("Others"));
+        let ann = authority.client("ann@example.com");
+        for versions in [ONLY_1_2, ONLY_1_3] {
+            let broker = Broker::start(options(&authority, true)).await;
+            let config = trusting(&AUTHORITY).showing(&ann).versions(versions).build();
+            let mut before = connect(&broker.url(transport), &config).await.unwrap();
+            before.login_with(json!({})).await;
+            broker.replace_file("clients.pem", &other.pem());
+            broker.logged("new TLS files are in use").await;
+            let error = connect(&broker.url(transport), &config).await.err().unwrap();
+            assert!(error.contains("UnknownCA"), "{error}");
+            before.ok("core/core/ping", json!({})).await;
+        }
+    })
+    .await;
+}
+
+/// Nor does a ticket live longer than the certificate that it stands for.
+#[tokio::test]
+async fn what_a_certificate_gave_ends_with_it() {
+    on_tls(async |transport| {
+        let authority = Authority::new("Clients");
+        let broker = Broker::start(options(&authority, true)).await;
+        let ann = authority.client_for("ann@example.com", Duration::from_secs(3));
+        let config = trusting(&AUTHORITY).showing(&ann).build();
+        let mut client = connect(&broker.url(transport), &config).await.unwrap();
+        client.login_with(json!({})).await;
+        let mut again = connect(&broker.url(transport), &config).await.unwrap();
+        assert!(again.is_resumed());
+        client.expect_closed_as(4002, "session_timeout").await;
+        within("the end of what can be resumed", async {
+            while connect(&broker.url(transport), &config).await.is_ok() {
+                pause(50).await;
+            }
+        })
+        .await;
+        // In other words than those of a certificate that is verified: this one was not.
+        broker.logged("invalid peer certificate: Expired").await;
+        again.ok("core/core/ping", json!({})).await;
     })
     .await;
 }

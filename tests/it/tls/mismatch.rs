@@ -110,3 +110,24 @@ async fn what_only_begins_as_tls_is_refused() {
     eventually("two lines in the log", || broker.log().matches("TLS handshake failed").count() == 2).await;
     broker.login(Transport::Wss, "ann").await;
 }
+
+/// Who is over the limit needs a handshake to be told so; no more than a few hundred get one at a time.
+#[tokio::test]
+async fn a_flood_over_the_limit_of_connections_gets_no_handshakes() {
+    for transport in [Transport::Wss, Transport::Tls, Transport::Ws] {
+        let broker = Broker::start(options().set("limits.connections=1")).await;
+        let _ann = broker.login(Transport::Tcp, "ann").await;
+        let mut first = socket(&broker, transport).await;
+        let mut flood = Vec::new();
+        for _ in 0..300 {
+            flood.push(socket(&broker, transport).await);
+        }
+        let mut last = flood.pop().unwrap();
+        // The first is waited for, for two seconds; the last is closed as it comes.
+        tokio::select! {
+            biased;
+            _ = first.read_u8() => panic!("{transport}: the last waits longer than the first"),
+            ended = within("the end", last.read_u8()) => assert!(ended.is_err(), "{transport}"),
+        }
+    }
+}

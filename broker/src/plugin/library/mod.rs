@@ -82,8 +82,11 @@ enum Reason {
     Refused(String),
 }
 
-/// Every content that was opened so far, and what came of it: each is mapped once.
-static OPENED: Mutex<BTreeMap<Digest, Result<Library, String>>> = Mutex::new(BTreeMap::new());
+/// Every content that was opened so far, and what came of the handshake: each is mapped once.
+static OPENED: Mutex<BTreeMap<Digest, Handshake>> = Mutex::new(BTreeMap::new());
+
+/// What a library that is mapped is, or why it is none for this broker.
+type Handshake = Result<Library, String>;
 
 /// Opens a library, where its SHA-256 sum is one of the `allowed` ones or there are none.
 ///
@@ -101,9 +104,9 @@ pub(super) fn open(path: &Path, allowed: &[String]) -> Result<Opened, LibraryErr
             return Ok(Opened { library, content });
         }
         image::check(&bytes, ffi::SYMBOL)?;
-        let library = open_copy(&bytes, content)?;
-        opened.insert(content, library.clone());
-        Ok(Opened { library: library.map_err(Reason::Refused)?, content })
+        let handshake = open_copy(&bytes, content)?;
+        opened.insert(content, handshake.clone());
+        Ok(Opened { library: handshake.map_err(Reason::Refused)?, content })
     });
     opened.map_err(|reason| LibraryError { path: path.display().to_string(), reason })
 }
@@ -117,27 +120,30 @@ fn read(path: &Path) -> Result<Vec<u8>, Reason> {
 }
 
 /// Opens a copy that nobody else can change, in a directory that is gone again afterwards.
-fn open_copy(bytes: &[u8], content: Digest) -> Result<Result<Library, String>, Reason> {
+fn open_copy(bytes: &[u8], content: Digest) -> Result<Handshake, Reason> {
     let directory = tempfile::Builder::new().prefix("jackfield-").tempdir().map_err(Reason::Copy)?;
     let copy: PathBuf = directory.path().join(format!("{content}.so"));
     fs::write(&copy, bytes).map_err(Reason::Copy)?;
     let opened = open_file(&copy);
     directory.close().map_err(Reason::Copy)?;
-    Ok(opened)
+    opened
 }
 
-fn open_file(path: &Path) -> Result<Library, String> {
+/// Opens a file. What the system does not open is not mapped, and may be opened another time: what it lacked may be
+/// there then.
+fn open_file(path: &Path) -> Result<Handshake, Reason> {
     // SAFETY: the file is a whole library of this machine that exports a plugin's symbol. That its constructors keep
     // the rules of the ABI is what the operator trusts it for.
     let opened = unsafe { unix::Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
-    let opened = opened.map_err(|error| format!("the system does not open it: {}", said(&error)))?;
+    let opened =
+        opened.map_err(|error| Reason::Refused(format!("the system does not open it: {}", said(&error))))?;
     // SAFETY: the header says that the symbol is a table, whose address this gives.
     let table = unsafe { opened.get::<*const ffi::PluginTable>(ffi::SYMBOL) };
     let table = table.map(|symbol| *symbol).map_err(|error| said(&error));
     // Never closed: design.md §2.
     let _mapped = opened.into_raw();
     // SAFETY: the table is in the library, which is not closed.
-    unsafe { Library::new(table?) }.map_err(|refused| refused.to_string())
+    Ok(table.and_then(|table| unsafe { Library::new(table) }.map_err(|refused| refused.to_string())))
 }
 
 /// An error with what caused it: that of the system's loader stands there alone.

@@ -11,6 +11,7 @@ use std::{
 use async_trait::async_trait;
 use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
+use tokio::runtime::{EnterGuard, Runtime};
 
 use super::{asking::Broker, instance::Instance};
 use crate::{
@@ -54,7 +55,7 @@ impl GuestCall {
     fn take(broker: &Arc<Broker>, request: &abi::Request) -> Arc<Self> {
         let raw = Mutex::new(Some(Raw { call: request.call, caller: request.caller }));
         let fresh = Self { broker: Some(Arc::clone(broker)), raw, caller: OnceLock::new() };
-        let spare = SPARE.with_borrow_mut(Option::take);
+        let spare = SPARE.try_with(|spare| spare.try_borrow_mut().ok()?.take()).ok().flatten();
         let Some(mut spare) = spare else { return Arc::new(fresh) };
         match Arc::get_mut(&mut spare) {
             Some(place) => *place = fresh,
@@ -74,7 +75,8 @@ impl GuestCall {
         let left = (call.broker.take(), call.caller.take());
         // Not while the cell is borrowed: whatever is dropped may come back here.
         drop(left);
-        SPARE.set(Some(own));
+        // A thread that is ending keeps nothing.
+        SPARE.try_with(|spare| spare.replace(Some(own))).ok();
     }
 
     /// Does something with the broker's side, as long as there is one.
@@ -178,9 +180,18 @@ pub(super) unsafe fn serve(instance: &Instance, index: u32, request: *const abi:
     let context = Context::new(Arc::clone(&call) as _, Arc::clone(&instance.shown_host));
     let handler = Arc::clone(&command.handler);
     let serving = Serving { call: Some(call), owed: Some(owed), asked: key };
+    let runtime = match instance.runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            serving.end(Err(error));
+            return 0;
+        }
+    };
+    // A handler that is no async function may want the runtime before it gives its future.
+    let inside = runtime.enter();
     let entered = catch_unwind(AssertUnwindSafe(|| handler.call(context, request)));
     match entered {
-        Ok(work) => run(instance, work, serving),
+        Ok(work) => run(instance, runtime, inside, work, serving),
         Err(panic) => {
             serving.panicked(&*panic);
             0
@@ -204,21 +215,18 @@ impl CommandRef<'_> {
     }
 }
 
-fn run(instance: &Instance, mut work: BoxFuture<'static, Outcome>, serving: Serving) -> u64 {
-    let runtime = match instance.runtime() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            drop(work);
-            serving.end(Err(error));
-            return 0;
-        }
-    };
+fn run(
+    instance: &Instance,
+    runtime: &Runtime,
+    inside: EnterGuard<'_>,
+    mut work: BoxFuture<'static, Outcome>,
+    serving: Serving,
+) -> u64 {
     if instance.blocks() {
         let end = catch_unwind(AssertUnwindSafe(|| runtime.block_on(work)));
         serving.ended(end);
         return 0;
     }
-    let inside = runtime.enter();
     let polled =
         catch_unwind(AssertUnwindSafe(|| work.poll_unpin(&mut TaskContext::from_waker(Waker::noop()))));
     match polled {

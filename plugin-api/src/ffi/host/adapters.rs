@@ -34,6 +34,7 @@ pub(super) fn register(instance: &Arc<Instance>, registrar: &mut Registrar) -> R
     let config = RawJson::from_value(&registrar.config::<serde_json::Value>()?)?;
     let registered = instance.registered(config.as_str())?;
     functions(instance, &registered)?;
+    counts(&registered)?;
     let RegisteredText {
         commands,
         authenticators,
@@ -95,6 +96,27 @@ fn functions(instance: &Instance, registered: &RegisteredText) -> Result<()> {
     match pairs.into_iter().find(|(_, needed, there)| *needed && !there) {
         Some((name, ..)) => {
             Err(Error::invalid_value(format_args!("function '{name}' is NULL, but is needed")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// So many of what is only counted: a number that a library got wrong must not cost the broker its memory.
+const MOST_COUNTED: u32 = 1024;
+
+fn counts(registered: &RegisteredText) -> Result<()> {
+    let RegisteredText { authorizers, session_observers, log_sinks, broker_log_sinks, services, .. } =
+        registered;
+    let counted = [
+        ("authorizers", authorizers),
+        ("session_observers", session_observers),
+        ("log_sinks", log_sinks),
+        ("broker_log_sinks", broker_log_sinks),
+        ("services", services),
+    ];
+    match counted.into_iter().find(|(_, count)| **count > MOST_COUNTED) {
+        Some((what, count)) => {
+            Err(Error::invalid_value(format_args!("{what}: {count}, at most {MOST_COUNTED} are possible")))
         }
         None => Ok(()),
     }

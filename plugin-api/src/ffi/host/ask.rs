@@ -117,7 +117,7 @@ fn at_once(broker: &Broker, host: &dyn Host, question: &str, args: &RawJson) -> 
         "plugins" => RawJson::from_value(&host.plugins()),
         "log" => host.log(read::<RecordText>(args)?.try_into()?).map(|()| RawJson::empty()),
         "service" => RawJson::from_value(&json!({ "service": host.service() })),
-        "counter" | "gauge" => metric(broker, host, question, &read(args)?),
+        "counter" | "gauge" => metric(broker, host, question, read(args)?),
         "register" | "unregister" => register(host, question, read(args)?),
         "register_authenticator" | "unregister_authenticator" => judge(host, question, &read(args)?),
         "open_session" => open_session(broker, host, &read(args)?),
@@ -257,14 +257,17 @@ impl Broker {
         struct Taken(Arc<RelayedAcks>);
         impl Drop for Taken {
             fn drop(&mut self) {
-                self.0.owed.lock().take();
+                // Not while it is locked: what is called then may take its time.
+                let owed = self.0.owed.lock().take();
+                drop(owed);
             }
         }
         let nothing = Owed::nobody();
         self.spawn(nothing, async move {
             let taken = Taken(acks);
             let result = answer.await;
-            if let Some(owed) = taken.0.owed.lock().take() {
+            let owed = taken.0.owed.lock().take();
+            if let Some(owed) = owed {
                 owed.result(result);
             }
             Ok(RawJson::empty())
@@ -277,17 +280,14 @@ async fn login(call: Option<Arc<dyn Call>>, args: &RawJson) -> Result<RawJson> {
     Ok(call.login(LoginText::parse(args)?).await?.to_json())
 }
 
-fn metric(broker: &Broker, host: &dyn Host, kind: &str, text: &NameText) -> Result<RawJson> {
-    fn push<T>(list: &parking_lot::RwLock<Vec<T>>, metric: T) -> usize {
-        let mut list = list.write();
-        list.push(metric);
-        list.len() - 1
-    }
-    let labels: Vec<_> = text.labels.iter().map(|(name, value)| (intern(name), value.as_str())).collect();
+fn metric(broker: &Broker, host: &dyn Host, kind: &str, text: NameText) -> Result<RawJson> {
+    let NameText { name, help, labels } = text;
+    let series = (name.clone(), labels.clone());
+    let labels: Vec<_> = labels.iter().map(|(name, value)| (intern(name), value.as_str())).collect();
     let number = if kind == "counter" {
-        push(&broker.counters, host.counter_with(&text.name, &text.help, &labels))
+        broker.counters.write().number_of(series, || host.counter_with(&name, &help, &labels))
     } else {
-        push(&broker.gauges, host.gauge_with(&text.name, &text.help, &labels))
+        broker.gauges.write().number_of(series, || host.gauge_with(&name, &help, &labels))
     };
     RawJson::from_value(&json!({ "number": number }))
 }

@@ -71,7 +71,8 @@ impl State {
     }
 
     fn take(held: Held) -> Arc<Self> {
-        let mut state = SPARE.with_borrow_mut(Option::take).unwrap_or_else(|| Arc::new(Self::new()));
+        let spare = SPARE.try_with(|spare| spare.try_borrow_mut().ok()?.take()).ok().flatten();
+        let mut state = spare.unwrap_or_else(|| Arc::new(Self::new()));
         let address = Arc::as_ptr(&state);
         if let Some(state) = Arc::get_mut(&mut state) {
             state.fill(held, address);
@@ -100,7 +101,8 @@ impl State {
         let held = state.held.take();
         // Not while the cell is borrowed: whatever is dropped may come back here.
         drop(held);
-        SPARE.set(Some(self));
+        // A thread that is ending keeps nothing.
+        SPARE.try_with(|spare| spare.replace(Some(self))).ok();
     }
 
     /// The request that the library means by `call`.

@@ -24,6 +24,9 @@ use crate::{
     plugin::{Exec, Manifest},
 };
 
+/// How long the questions of an instance that is to be destroyed have to end once they are cancelled.
+const LAST_ANSWERS: Duration = Duration::from_secs(30);
+
 /// An instance of a plugin inside its library.
 pub(super) struct Instance {
     pub(super) table: PluginTable,
@@ -57,7 +60,7 @@ impl Instance {
             broker.close();
             return Err(broken(answer(end).as_ref().err().map_or("it made no instance", String::as_str)));
         }
-        let (table, health, exec) = (library.table, Arc::clone(health), manifest.exec);
+        let (table, health, exec) = (*library.table, Arc::clone(health), manifest.exec);
         Ok(Arc::new(Self { table, raw, name, exec, health, broker }))
     }
 
@@ -119,12 +122,16 @@ impl Drop for Instance {
         let Some(destroy) = self.table.destroy else { return };
         let (raw, broker) = (Raw(self.raw), self.broker);
         let destroying = Destroying::begin();
-        let name = Arc::clone(&self.name);
+        let (name, destroyed_name) = (Arc::clone(&self.name), Arc::clone(&self.name));
         // A thread of its own: whoever let go of the instance last has other things to do, and may be its own thread.
         let destroyed = thread::Builder::new().name(format!("destroy {name}")).spawn(move || {
             let raw = raw;
-            // SAFETY: nothing uses the instance any more, for whatever does holds it.
-            unsafe { destroy(raw.0) };
+            if broker.settle(LAST_ANSWERS) {
+                // SAFETY: nothing uses the instance any more, for whatever does holds it.
+                unsafe { destroy(raw.0) };
+            } else {
+                tracing::error!(plugin = %destroyed_name, "a plugin is not destroyed: it still waits for answers");
+            }
             broker.close();
             drop(destroying);
         });

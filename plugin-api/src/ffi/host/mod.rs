@@ -7,7 +7,12 @@ mod health;
 mod instance;
 mod table;
 
-use std::{ptr, sync::Arc, time::Duration};
+use std::{
+    mem::{MaybeUninit, offset_of},
+    ptr,
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     abi::{ABI_MAJOR, ABI_MINOR, ABORTS, MAGIC, PluginTable, UNWINDS},
@@ -22,11 +27,11 @@ use crate::{
 pub use health::Health;
 use instance::Instance;
 
-/// The table of a library that passed the handshake. Cloning copies it.
+/// The table of a library that passed the handshake. Cloning costs two reference counts.
 #[derive(Clone, Debug)]
 pub struct Library {
-    table: PluginTable,
-    toolchain: String,
+    table: Arc<PluginTable>,
+    toolchain: Arc<str>,
 }
 
 /// Why a library is not taken.
@@ -78,8 +83,26 @@ fn panics(found: &u32) -> String {
     }
 }
 
-/// Where the functions of version 1.0 begin and end.
-const SMALLEST_TABLE: usize = 152;
+/// How long the table of version 1.0 is: `destroy` was its last function.
+const SMALLEST_TABLE: usize = offset_of!(PluginTable, destroy) + size_of::<usize>();
+
+/// Reads what a library has of a table: an older one has less, and the functions that it does not know are not there;
+/// a newer one has more, which nobody here knows.
+///
+/// # Safety
+/// `table` points to a table of `size` bytes.
+#[allow(unsafe_code, reason = "reads a foreign table")]
+pub(super) unsafe fn read_table(table: *const PluginTable, size: usize) -> PluginTable {
+    let mut read = MaybeUninit::<PluginTable>::zeroed();
+    let known = size.min(size_of::<PluginTable>());
+    // No half of a pointer.
+    let known = known - known % size_of::<usize>();
+    // SAFETY: both are at least so long, and numbers, absent text and functions that are not there are all zeros.
+    unsafe {
+        ptr::copy_nonoverlapping(table.cast::<u8>(), read.as_mut_ptr().cast::<u8>(), known);
+        read.assume_init()
+    }
+}
 
 impl Library {
     /// Checks a library's table: magic number, size, version, panic strategy, functions.
@@ -114,8 +137,8 @@ impl Library {
                 Err(Refused::Size { least: SMALLEST_TABLE, found: size })
             }
             (_, _, _, found) if found != UNWINDS => Err(Refused::Panics { found }),
-            // SAFETY: the table says that it is at least as long as that of version 1.0, which is this one.
-            _ => Self::with_functions(unsafe { ptr::read_unaligned(table) }),
+            // SAFETY: the table says that it is so long.
+            (found, ..) => Self::with_functions(unsafe { read_table(table, found) }),
         }
     }
 
@@ -131,8 +154,8 @@ impl Library {
             return Err(Refused::Function(name));
         }
         // SAFETY: the library is never unmapped.
-        let toolchain = unsafe { table.toolchain.get() }.unwrap_or_default().to_owned();
-        Ok(Self { table, toolchain })
+        let toolchain = unsafe { table.toolchain.get() }.unwrap_or_default().into();
+        Ok(Self { table: Arc::new(table), toolchain })
     }
 
     /// What it was built with.

@@ -8,9 +8,11 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
-use parking_lot::{Mutex, RwLock};
+use futures_util::FutureExt;
+use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::{runtime::Handle, sync::mpsc, task::AbortHandle};
 
 use super::{ask, call::State};
@@ -51,12 +53,67 @@ pub(super) struct Broker {
     host: RwLock<Option<Arc<dyn Host>>>,
     /// Where questions that take time are awaited; none where nothing runs yet.
     runtime: Mutex<Option<Handle>>,
-    /// What is being asked, to be cancelled.
-    asked: Mutex<HashMap<u64, Option<AbortHandle>>>,
-    pub(super) counters: RwLock<Vec<Counter>>,
-    pub(super) gauges: RwLock<Vec<Gauge>>,
+    asked: Mutex<Asked>,
+    /// Notified when the last question has been answered.
+    all_answered: Condvar,
+    pub(super) counters: RwLock<Numbered<Counter>>,
+    pub(super) gauges: RwLock<Numbered<Gauge>>,
     pub(super) sessions: Mutex<HashMap<u64, Arc<Ends>>>,
     last_number: AtomicU64,
+}
+
+/// What a library counts, each under the number that it knows it by.
+pub(super) struct Numbered<T> {
+    all: Vec<T>,
+    /// By name and labels: who asks for one again, be it at every request, gets the same.
+    numbers: HashMap<Series, usize>,
+}
+
+/// A metric's name and its labels.
+pub(super) type Series = (String, Vec<(String, String)>);
+
+impl<T> Default for Numbered<T> {
+    fn default() -> Self {
+        Self { all: Vec::new(), numbers: HashMap::new() }
+    }
+}
+
+impl<T> Numbered<T> {
+    fn get(&self, number: u64) -> Option<&T> {
+        self.all.get(usize::try_from(number).ok()?)
+    }
+
+    /// The number of a series, which is made where it is new.
+    pub(super) fn number_of(&mut self, series: Series, make: impl FnOnce() -> T) -> usize {
+        *self.numbers.entry(series).or_insert_with(|| {
+            self.all.push(make());
+            self.all.len() - 1
+        })
+    }
+}
+
+/// The questions that take time and have not been answered yet.
+#[derive(Default)]
+struct Asked {
+    open: HashMap<u64, Option<AbortHandle>>,
+    /// Nothing more is taken.
+    closed: bool,
+}
+
+/// A question, until its completion has been called.
+struct Open {
+    broker: &'static Broker,
+    number: u64,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut asked = self.broker.asked.lock();
+        asked.open.remove(&self.number);
+        if asked.open.is_empty() {
+            self.broker.all_answered.notify_all();
+        }
+    }
 }
 
 /// All that were ever opened: what is kept on purpose is no leak.
@@ -74,6 +131,7 @@ impl Broker {
             host: RwLock::new(Some(host)),
             runtime: Mutex::new(Handle::try_current().ok()),
             asked: Mutex::default(),
+            all_answered: Condvar::new(),
             counters: RwLock::default(),
             gauges: RwLock::default(),
             sessions: Mutex::default(),
@@ -87,14 +145,26 @@ impl Broker {
         std::ptr::from_ref(self).cast_mut().cast()
     }
 
+    /// Takes no questions any more that take time, cancels those that were asked, and waits until all of their
+    /// completions have been called, which may lead into what is about to be destroyed. Says whether they have.
+    pub(super) fn settle(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let under_way: Vec<AbortHandle> = {
+            let mut asked = self.asked.lock();
+            asked.closed = true;
+            asked.open.values().flatten().cloned().collect()
+        };
+        under_way.iter().for_each(AbortHandle::abort);
+        let mut asked = self.asked.lock();
+        !self.all_answered.wait_while_until(&mut asked, |asked| !asked.open.is_empty(), deadline).timed_out()
+    }
+
     /// Its instance is destroyed: nothing is answered any more.
     pub(super) fn close(&self) {
         *self.host.write() = None;
         *self.runtime.lock() = None;
-        let asked = std::mem::take(&mut *self.asked.lock());
-        asked.into_values().flatten().for_each(|work| work.abort());
-        *self.counters.write() = Vec::new();
-        *self.gauges.write() = Vec::new();
+        *self.counters.write() = Numbered::default();
+        *self.gauges.write() = Numbered::default();
         *self.sessions.lock() = HashMap::new();
     }
 
@@ -117,20 +187,59 @@ impl Broker {
             owed.error(&Error::from(ErrorCode::PluginUnavailable));
             return 0;
         };
-        let number = self.next_number();
-        self.asked.lock().insert(number, None);
-        let work = runtime.spawn(async move {
-            // Dropped where the task is aborted: the question counts as cancelled then.
-            let owed = owed;
-            let result = answer.await;
-            self.asked.lock().remove(&number);
-            owed.result(result);
-        });
-        // It may be done already.
-        if let Some(handle) = self.asked.lock().get_mut(&number) {
-            *handle = Some(work.abort_handle());
+        let Some(open) = self.open_question() else {
+            owed.error(&Error::from(ErrorCode::PluginUnavailable));
+            return 0;
+        };
+        let number = open.number;
+        let asking = Asking { answer, owed, open };
+        let work = runtime.spawn(asking.run()).abort_handle();
+        let closed = {
+            let mut asked = self.asked.lock();
+            // It may be done already.
+            if let Some(handle) = asked.open.get_mut(&number) {
+                *handle = Some(work.clone());
+            }
+            asked.closed
+        };
+        if closed {
+            work.abort();
         }
         number
+    }
+
+    fn open_question(&'static self) -> Option<Open> {
+        let mut asked = self.asked.lock();
+        if asked.closed {
+            return None;
+        }
+        let number = self.next_number();
+        asked.open.insert(number, None);
+        Some(Open { broker: self, number })
+    }
+
+    fn abort(&self, question: u64) {
+        let work = self.asked.lock().open.get(&question).cloned().flatten();
+        if let Some(work) = work {
+            work.abort();
+        }
+    }
+}
+
+/// A question that is awaited. Dropped where that is aborted: it counts as cancelled then. What is asked goes first,
+/// for it may have the completion; the question is open until that has been called.
+struct Asking<A> {
+    answer: A,
+    owed: Owed,
+    open: Open,
+}
+
+impl<A: Future<Output = Result<RawJson>>> Asking<A> {
+    async fn run(self) {
+        // Let go of in the other order.
+        let Self { open: _open, owed, answer } = self;
+        let result = AssertUnwindSafe(answer).catch_unwind().await;
+        owed.result(result.unwrap_or_else(|_| Err(ErrorCode::InternalError.into())));
     }
 }
 
@@ -157,8 +266,10 @@ unsafe extern "C" fn log_level() -> u32 {
             $(if tracing::enabled!(target: PLUGIN_TARGET, tracing::Level::$level) { return $number; })+
         };
     }
-    first_enabled!(TRACE = 5, DEBUG = 4, INFO = 3, WARN = 2, ERROR = 1);
-    0
+    guarded(0, || {
+        first_enabled!(TRACE = 5, DEBUG = 4, INFO = 3, WARN = 2, ERROR = 1);
+        0
+    })
 }
 
 unsafe extern "C" fn log(plugin: Text, level: u32, target: Text, message: Text, fields: Text) {
@@ -189,11 +300,12 @@ unsafe extern "C" fn ask_broker(
 ) -> u64 {
     let owed = Owed::new(completion);
     // SAFETY: the ABI says so of each of them.
-    let (broker, question, arguments) = unsafe { (broker(raw), question.get(), arguments.get()) };
+    let (broker, question, arguments) = unsafe { (broker(raw), question.get(), arguments.read()) };
     // SAFETY: the ABI says that a request that is given has not been answered yet.
     let call = unsafe { State::of(call) }.map(Arc::clone);
-    guarded(0, || match (question, RawJson::from_text(arguments.unwrap_or("{}").to_owned())) {
-        (Some(question), Ok(arguments)) => ask::answer(broker, question, &arguments, call, owed),
+    let arguments = arguments.ok().and_then(|text| RawJson::from_text(text.unwrap_or("{}").to_owned()).ok());
+    guarded(0, || match (question, arguments) {
+        (Some(question), Some(arguments)) => ask::answer(broker, question, &arguments, call, owed),
         _ => {
             owed.error(&Error::syntax("arguments"));
             0
@@ -204,10 +316,7 @@ unsafe extern "C" fn ask_broker(
 unsafe extern "C" fn cancel(raw: *mut c_void, asked: u64) {
     // SAFETY: the ABI says so.
     let broker = unsafe { broker(raw) };
-    let work = broker.asked.lock().remove(&asked).flatten();
-    if let Some(work) = work {
-        work.abort();
-    }
+    guarded((), || broker.abort(asked));
 }
 
 unsafe extern "C" fn ack(call: *const c_void) {
@@ -236,9 +345,8 @@ unsafe extern "C" fn caller(call: *const c_void, completion: Completion) {
 unsafe extern "C" fn counter_add(raw: *mut c_void, counter: u64, n: u64) {
     // SAFETY: the ABI says so.
     let broker = unsafe { broker(raw) };
-    let Ok(place) = usize::try_from(counter) else { return };
     let counters = broker.counters.read();
-    if let Some(counter) = counters.get(place) {
+    if let Some(counter) = counters.get(counter) {
         guarded((), || counter.add(n));
     }
 }
@@ -246,9 +354,8 @@ unsafe extern "C" fn counter_add(raw: *mut c_void, counter: u64, n: u64) {
 unsafe extern "C" fn gauge_set(raw: *mut c_void, gauge: u64, value: f64) {
     // SAFETY: the ABI says so.
     let broker = unsafe { broker(raw) };
-    let Ok(place) = usize::try_from(gauge) else { return };
     let gauges = broker.gauges.read();
-    if let Some(gauge) = gauges.get(place) {
+    if let Some(gauge) = gauges.get(gauge) {
         guarded((), || gauge.set(value));
     }
 }

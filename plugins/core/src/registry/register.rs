@@ -33,7 +33,7 @@ struct Args {
     #[serde(default)]
     #[schemars(length(max = 1024))]
     description: String,
-    /// What its data must look like: a JSON Schema without references, of at most 16 KiB.
+    /// What its data must look like: a JSON Schema without references, of at most 16 KiB and 64 patterns.
     data_schema: Option<RawObject>,
     /// Whether a request that this session leaves unanswered when it goes away is given to another.
     #[serde(default)]

@@ -5,9 +5,12 @@
 
 use std::{
     collections::VecDeque,
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
+    iter::Peekable,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    slice,
 };
 
 use bytes::Bytes;
@@ -67,7 +70,8 @@ pub(super) struct Records {
 impl Files {
     /// Opens a spool; `None` while another has it open.
     pub(super) fn open(directory: &Path, limit: u64) -> io::Result<Option<Self>> {
-        fs::create_dir_all(directory)?;
+        // What is logged is nobody else's business.
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let own = |name: &str| {
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(directory.join(name))
         };
@@ -111,37 +115,50 @@ impl Files {
         self.segments.iter().map(|segment| segment.bytes).sum()
     }
 
-    /// Appends as many as there is room for.
+    /// Appends as many as there is room for. An error that comes after some were written is left to the next attempt,
+    /// or else those would be written again.
     pub(super) fn append(&mut self, records: &[Bytes]) -> io::Result<Appended> {
         let mut appended = Appended::default();
         let mut rest = records.iter().peekable();
-        let at_once = self.segment_limit();
         while let Some(record) = rest.peek() {
-            let room = self.room()?;
-            if HEADER + record.len() as u64 > self.limit {
+            let needed = HEADER + record.len() as u64;
+            if needed > self.limit {
                 appended.too_large += 1;
                 rest.next();
                 continue;
             }
-            let mut buffer = Vec::new();
-            let mut count = 0;
-            while let Some(record) = rest.next_if(|record| fits(&buffer, record, room, at_once)) {
-                put(&mut buffer, record);
-                count += 1;
+            match self.append_some(needed, &mut rest) {
+                Ok(0) => break,
+                Ok(count) => appended.written += count,
+                Err(error) if appended == Appended::default() => return Err(error),
+                Err(_) => break,
             }
-            if count == 0 {
-                break;
-            }
-            self.write(&buffer)?;
-            appended.written += count;
         }
         Ok(appended)
     }
 
-    /// How much may be appended to the segment that is written now: at least one record, where the limit lets it.
-    fn room(&mut self) -> io::Result<u64> {
-        if self.segments.len() == 1 && self.bytes() == self.sent && self.bytes() >= self.segment_limit() {
-            // All was sent: what is left is only in the way.
+    /// Appends records to one segment, the first of which needs so much room.
+    fn append_some(
+        &mut self,
+        needed: u64,
+        records: &mut Peekable<slice::Iter<'_, Bytes>>,
+    ) -> io::Result<usize> {
+        let (room, at_once) = (self.room(needed)?, self.segment_limit());
+        let mut buffer = Vec::new();
+        let mut count = 0;
+        while let Some(record) = records.next_if(|record| fits(&buffer, record, room, at_once)) {
+            put(&mut buffer, record);
+            count += 1;
+        }
+        if count > 0 {
+            self.write(&buffer)?;
+        }
+        Ok(count)
+    }
+
+    /// How much may be appended to the segment that is written now: what is needed at least, as soon as all was sent.
+    fn room(&mut self, needed: u64) -> io::Result<u64> {
+        while self.is_in_the_way(needed) {
             self.remove_oldest()?;
         }
         let full = self.segments.back().is_none_or(|newest| newest.bytes >= self.segment_limit());
@@ -149,6 +166,16 @@ impl Files {
             self.begin_segment()?;
         }
         Ok(self.limit.saturating_sub(self.bytes()))
+    }
+
+    /// Whether all of the oldest segment was sent, and it takes room that is needed, or could be.
+    fn is_in_the_way(&self, needed: u64) -> bool {
+        let Some(oldest) = self.segments.front().filter(|oldest| oldest.bytes <= self.sent) else {
+            return false;
+        };
+        self.segments.len() > 1
+            || oldest.bytes >= self.segment_limit()
+            || oldest.bytes > 0 && oldest.bytes + needed > self.limit
     }
 
     fn segment_limit(&self) -> u64 {
@@ -399,7 +426,7 @@ mod tests {
         let record = Bytes::from(vec![7; 1000]);
         let mut written = 0;
         loop {
-            match files.append(std::slice::from_ref(&record)).unwrap().written {
+            match files.append(slice::from_ref(&record)).unwrap().written {
                 0 => break,
                 n => written += n,
             }
@@ -416,6 +443,47 @@ mod tests {
         assert!(written > 5000, "room is had again: {written}");
         let too_large = Bytes::from(vec![7; 70_000]);
         assert_eq!(files.append(&[too_large]).unwrap(), Appended { written: 0, too_large: 1 });
+    }
+
+    /// What is left of a segment that was sent must not keep a record out for ever.
+    #[test]
+    fn a_record_nearly_as_long_as_the_spool_gets_in_once_all_was_sent() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut files = open(directory.path());
+        let long = Bytes::from(vec![7; LIMIT as usize - 100]);
+        files.append(&[record(200)]).unwrap();
+        assert_eq!(files.append(slice::from_ref(&long)).unwrap().written, 0, "there is no room yet");
+        assert_eq!(all(&mut files), [record(200)]);
+        assert_eq!(files.append(slice::from_ref(&long)).unwrap().written, 1);
+        drop(files);
+        let mut files = open(directory.path());
+        assert_eq!(all(&mut files), slice::from_ref(&long));
+        assert_eq!(files.append(slice::from_ref(&long)).unwrap().written, 1, "after a restart, too");
+        assert!(files.bytes() <= LIMIT);
+    }
+
+    /// Otherwise whoever was told of the error would append them once more.
+    #[test]
+    fn what_was_written_before_an_error_is_told_of() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut files = open(directory.path());
+        let record = Bytes::from(vec![7; 5000]);
+        // Two fill a segment, and the next cannot be begun.
+        fs::create_dir(files.path(2)).unwrap();
+        assert_eq!(files.append(&vec![record.clone(); 3]).unwrap().written, 2);
+        assert!(files.append(slice::from_ref(&record)).is_err());
+        fs::remove_dir(files.path(2)).unwrap();
+        assert_eq!(files.append(slice::from_ref(&record)).unwrap().written, 1);
+        assert_eq!(all(&mut files), vec![record; 3]);
+    }
+
+    #[test]
+    fn nobody_else_may_read_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let spool = directory.path().join("a/b");
+        open(&spool);
+        assert_eq!(fs::metadata(spool).unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -23,6 +23,7 @@ use crate::{
     meters::Reason,
     outlet::Outlet,
     queue::{BATCH_BYTES, BATCH_RECORDS},
+    server::Server,
 };
 use files::Files;
 
@@ -31,6 +32,9 @@ const DISK_PAUSE: Duration = Duration::from_secs(1);
 
 /// Somebody else's spool is asked for so often.
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
+
+/// A plugin that was replaced gives its spool up by then; whoever has it longer is somebody else.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The spool of one server.
 pub(crate) struct Spool {
@@ -44,13 +48,18 @@ pub(crate) struct Spool {
 impl Spool {
     /// Opens a server's spool with what is left in it, as soon as nobody else has it open and the disk lets it.
     pub(crate) async fn open(settings: &SpoolSettings, outlet: Arc<Outlet>) -> Self {
-        let directory = settings.directory.join(directory_name(&outlet.server.to_string()));
-        let mut told = false;
+        let directory = settings.directory.join(directory_name(outlet.service(), &outlet.server));
+        let (since, mut told) = (Instant::now(), false);
         let files = loop {
             let (path, bytes) = (directory.clone(), settings.bytes);
             match blocking(move || Files::open(&path, bytes)).await {
                 Ok(Some(files)) => break files,
-                Ok(None) => tokio::time::sleep(LOCK_PAUSE).await,
+                Ok(None) => {
+                    if since.elapsed() > LOCK_PATIENCE && !std::mem::replace(&mut told, true) {
+                        tracing::error!(directory = %directory.display(), "the spool is in use elsewhere; what is logged waits");
+                    }
+                    tokio::time::sleep(LOCK_PAUSE).await;
+                }
                 Err(error) => {
                     if !std::mem::replace(&mut told, true) {
                         tracing::error!(directory = %directory.display(), %error, "cannot open the spool");
@@ -116,6 +125,8 @@ impl Spool {
                     if closed {
                         return None;
                     }
+                    // What cannot be read takes no room any more.
+                    self.emptied.notify_one();
                     self.filled.notified().await;
                 }
                 Err(error) => {
@@ -169,10 +180,42 @@ fn as_gauge(bytes: u64) -> f64 {
     bytes as f64
 }
 
-/// A directory for each server.
-fn directory_name(server: &str) -> String {
-    server
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' })
-        .collect()
+/// How much of a directory's name is for people.
+const READABLE: usize = 100;
+
+/// A directory for each server of each service. The query is left out: a token in it may change, and what waits is still
+/// for the same server.
+pub(crate) fn directory_name(service: &str, server: &Server) -> String {
+    let readable = format!("{service}-{}", server.address());
+    let hash = crc32fast::hash(format!("{readable} {}", server.path_alone()).as_bytes());
+    let fits = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' };
+    let readable: String = readable.chars().take(READABLE).map(fits).collect();
+    format!("{readable}-{hash:08x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_server_of_every_service_has_a_directory() {
+        let name = |service: &str, url: &str| directory_name(service, &Server::parse(url).unwrap());
+        let one = name("main", "http://u:secret@log.example.com/a?token=secret");
+        assert!(one.starts_with("main-http___log.example.com_80-") && !one.contains("secret"), "{one}");
+        assert_eq!(name("main", "http://log.example.com/a?token=other"), one);
+        let others = [
+            name("other", "http://log.example.com/a"),
+            name("main", "http://log.example.com/b"),
+            name("main", "http://log.example.com:81/a"),
+            name("main", "https://log.example.com:80/a"),
+            name("main", "http://a_b"),
+            name("main", "http://aéb"),
+            name("main", "http://aüb"),
+            name("a-b", "http://c"),
+            name("../a", "http://c"),
+        ];
+        let different: std::collections::HashSet<&String> = others.iter().chain([&one]).collect();
+        assert_eq!(different.len(), others.len() + 1);
+        assert!(others.iter().all(|name| !name.contains('/') && name.len() < 120));
+    }
 }

@@ -18,8 +18,9 @@ use tokio::{
 
 use super::{Outcome, Progress, connect, tls, within};
 use crate::{
-    compress::{compress, content_encoding},
+    compress::{compress, content_encoding, work_on},
     config::{Compression, Settings, TlsFiles},
+    record,
     server::{Scheme, Server},
 };
 
@@ -113,8 +114,23 @@ impl Lane {
         (self, place, outcome)
     }
 
+    /// Sends a record, as much of its `full_message` as the server takes.
     async fn exchange(&mut self, record: &Bytes) -> io::Result<Outcome> {
-        let request = self.request(record)?;
+        let mut record = record.clone();
+        loop {
+            let status = self.ask(&record).await?;
+            if status != StatusCode::PAYLOAD_TOO_LARGE {
+                return judge(status, &self.server);
+            }
+            match work_on(&record, |record| record::halved(record)).await? {
+                Some(shorter) => record = shorter,
+                None => return judge(status, &self.server),
+            }
+        }
+    }
+
+    async fn ask(&mut self, record: &Bytes) -> io::Result<StatusCode> {
+        let request = self.request(record).await?;
         // A server may close a connection that was quiet for long.
         if self.live.as_ref().is_none_or(|live| live.requests.is_closed()) {
             self.connect().await?;
@@ -127,11 +143,12 @@ impl Lane {
         if Limited::new(answer.into_body(), LONGEST_ANSWER).collect().await.is_err() {
             self.live = None;
         }
-        judge(status, &self.server)
+        Ok(status)
     }
 
-    fn request(&self, record: &Bytes) -> io::Result<Request<Full<Bytes>>> {
-        let body = compress(record, self.compression)?;
+    async fn request(&self, record: &Bytes) -> io::Result<Request<Full<Bytes>>> {
+        let compression = self.compression;
+        let body = work_on(record, move |record| compress(record, compression)).await??;
         let mut request = Request::builder()
             .method(Method::POST)
             .uri(self.server.path.as_str())
@@ -155,12 +172,12 @@ async fn live<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S) -> 
     Ok(Live { requests, driver })
 }
 
-/// Graylog answers 202. What says that the record is at fault is final; everything else may be better next time.
+/// Graylog answers 202. What says that the record is at fault is final. Everything else may be better next time: where a
+/// path or a password is wrong, all records are good.
 fn judge(status: StatusCode, server: &Server) -> io::Result<Outcome> {
     match status {
         StatusCode::ACCEPTED => Ok(Outcome::Sent),
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(unexpected(status)),
-        status if status.is_client_error() => {
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
             tracing::warn!(%server, %status, "the log server rejected a record");
             Ok(Outcome::Rejected)
         }
@@ -181,10 +198,10 @@ mod tests {
         let server = Server::parse("http://a").unwrap();
         let of = |status: u16| judge(StatusCode::from_u16(status).unwrap(), &server).ok();
         assert_eq!(of(202), Some(Outcome::Sent));
-        for status in [400, 401, 404, 413, 415] {
+        for status in [400, 413, 422] {
             assert_eq!(of(status), Some(Outcome::Rejected), "{status}");
         }
-        for status in [200, 204, 301, 408, 429, 500, 502, 503] {
+        for status in [200, 204, 301, 401, 403, 404, 405, 407, 408, 415, 429, 500, 502, 503] {
             assert_eq!(of(status), None, "{status}");
         }
     }

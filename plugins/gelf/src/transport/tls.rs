@@ -5,7 +5,7 @@ use std::{io, path::Path, sync::Arc};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem, pem::PemObject},
 };
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -43,7 +43,9 @@ fn config(files: &TlsFiles) -> io::Result<ClientConfig> {
     let Some((certificate, key)) = &files.identity else {
         return Ok(builder.with_no_client_auth());
     };
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| about(key, error))?;
+    // The parser's own words may quote a line of the file, or all of it.
+    let private = PrivateKeyDer::from_pem_slice(&read(key)?)
+        .map_err(|_| about(key, "expected a private key in PEM form, not encrypted"))?;
     let chain = certificates(certificate)?;
     builder.with_client_auth_cert(chain, private).map_err(|error| about(certificate, error))
 }
@@ -64,9 +66,15 @@ fn roots(ca: Option<&Path>) -> io::Result<RootCertStore> {
 }
 
 fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
-    let found = CertificateDer::pem_file_iter(path).map_err(|error| about(path, error))?;
-    let found: Vec<_> = found.collect::<Result<_, _>>().map_err(|error| about(path, error))?;
-    if found.is_empty() { Err(about(path, "no certificate in it")) } else { Ok(found) }
+    let found: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&read(path)?).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        _ => Err(about(path, "expected certificates in PEM form")),
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| about(path, error))
 }
 
 fn about(path: &Path, error: impl std::fmt::Display) -> io::Error {

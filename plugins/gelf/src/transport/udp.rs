@@ -3,15 +3,19 @@
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use tokio::net::{UdpSocket, lookup_host};
+use tokio::{
+    net::{UdpSocket, lookup_host},
+    time::timeout,
+};
 
 use super::{Outcome, Progress};
 use crate::{
     chunk,
+    compress::work_on,
     config::{Compression, Settings},
     server::Server,
 };
@@ -25,24 +29,47 @@ const AT_ONCE: usize = 16;
 /// Then the server gets so long for taking them.
 const PAUSE: Duration = Duration::from_millis(1);
 
+/// A server may move to another address, and no connection ends then: so often its name is looked up.
+const LOOK_UP_EVERY: Duration = Duration::from_secs(30);
+
+/// For how long an answer to that is waited for.
+const LOOK_UP_LIMIT: Duration = Duration::from_secs(1);
+
 pub(crate) struct UdpConnection {
     socket: UdpSocket,
+    server: Server,
+    looked_up: Instant,
     compression: Compression,
     chunk_bytes: usize,
 }
 
 impl UdpConnection {
     pub(super) async fn open(server: &Server, settings: &Settings) -> io::Result<Self> {
-        let mut addresses = lookup_host((server.host.as_str(), server.port)).await?;
-        let address = addresses.next().ok_or_else(|| io::Error::other("the name has no address"))?;
-        let any = match address {
-            SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-            SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-        };
-        let socket = UdpSocket::bind(any).await?;
-        socket.connect(address).await?;
-        let compression = settings.compression_for(server);
-        Ok(Self { socket, compression, chunk_bytes: settings.chunk_bytes })
+        let addresses = addresses(server).await?;
+        let address = addresses.first().ok_or_else(|| io::Error::other("the name has no address"))?;
+        Ok(Self {
+            socket: socket(*address).await?,
+            server: server.clone(),
+            looked_up: Instant::now(),
+            compression: settings.compression_for(server),
+            chunk_bytes: settings.chunk_bytes,
+        })
+    }
+
+    /// Sends to where the server's name leads now. Where nobody knows that, all stays as it is.
+    async fn follow_the_name(&mut self) {
+        if self.looked_up.elapsed() < LOOK_UP_EVERY {
+            return;
+        }
+        self.looked_up = Instant::now();
+        let Ok(Ok(addresses)) = timeout(LOOK_UP_LIMIT, addresses(&self.server)).await else { return };
+        let is_there = self.socket.peer_addr().is_ok_and(|address| addresses.contains(&address));
+        let moved = addresses.first().filter(|_| !is_there);
+        if let Some(address) = moved
+            && let Ok(socket) = socket(*address).await
+        {
+            self.socket = socket;
+        }
     }
 
     /// There is no connection that could end, but the server's machine may say that nobody listens there.
@@ -57,6 +84,7 @@ impl UdpConnection {
     }
 
     pub(super) async fn send(&mut self, batch: &[Bytes], progress: &mut Progress) -> io::Result<()> {
+        self.follow_the_name().await;
         for (place, record) in progress.open(batch) {
             let outcome = match self.datagrams(record).await? {
                 Some(datagrams) => self.send_all(&datagrams).await?,
@@ -67,15 +95,9 @@ impl UdpConnection {
         Ok(())
     }
 
-    /// A long record takes long to compress and to cut, so that does not happen on the runtime's threads.
     async fn datagrams(&self, record: &Bytes) -> io::Result<Option<Vec<Bytes>>> {
         let (compression, chunk_bytes) = (self.compression, self.chunk_bytes);
-        if record.len() <= 16 << 10 {
-            return Ok(chunk::datagrams(record, compression, chunk_bytes));
-        }
-        let record = record.clone();
-        let split = tokio::task::spawn_blocking(move || chunk::datagrams(&record, compression, chunk_bytes));
-        split.await.map_err(io::Error::other)
+        work_on(record, move |record| chunk::datagrams(record, compression, chunk_bytes)).await
     }
 
     async fn send_all(&self, datagrams: &[Bytes]) -> io::Result<Outcome> {
@@ -90,5 +112,52 @@ impl UdpConnection {
             }
         }
         Ok(Outcome::Sent)
+    }
+}
+
+async fn addresses(server: &Server) -> io::Result<Vec<SocketAddr>> {
+    Ok(lookup_host((server.host.as_str(), server.port)).await?.collect())
+}
+
+async fn socket(address: SocketAddr) -> io::Result<UdpSocket> {
+    let any = match address {
+        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+    };
+    let socket = UdpSocket::bind(any).await?;
+    socket.connect(address).await?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::Config;
+
+    async fn arrived(socket: &UdpSocket) -> usize {
+        let mut buffer = [0; 100];
+        timeout(Duration::from_secs(5), socket.recv(&mut buffer)).await.unwrap().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_server_that_moves_is_followed() {
+        let (old, new) =
+            (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        let table =
+            json!({ "server": format!("udp://{}", old.local_addr().unwrap()), "compression": "none" });
+        let settings = serde_json::from_value::<Config>(table).unwrap().settings().unwrap();
+        let mut connection = UdpConnection::open(&settings.servers[0], &settings).await.unwrap();
+        // A port stands for an address here: nobody else answers for a name.
+        connection.server.port = new.local_addr().unwrap().port();
+        for (length, at) in [(1, &old), (2, &new)] {
+            let batch = [Bytes::from(vec![b'x'; length])];
+            let mut progress = Progress::default();
+            progress.prepare(1);
+            connection.send(&batch, &mut progress).await.unwrap();
+            assert_eq!(arrived(at).await, length);
+            connection.looked_up = Instant::now().checked_sub(LOOK_UP_EVERY).unwrap();
+        }
     }
 }
