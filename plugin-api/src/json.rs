@@ -36,7 +36,11 @@ impl RawJson {
     pub fn from_text(text: impl Into<ByteString>) -> Result<Self, serde_json::Error> {
         let text = text.into();
         let raw: &RawValue = serde_json::from_str(&text)?;
-        Ok(Self::from_raw_in(raw, &text))
+        match one_line(raw.get()) {
+            // Not as a part of itself, which would share it: that costs an allocation.
+            Cow::Borrowed(part) if part.len() == text.len() => Ok(Self(text)),
+            _ => Ok(Self::from_raw_in(raw, &text)),
+        }
     }
 
     /// Copies text that is known to be one JSON value on one line.

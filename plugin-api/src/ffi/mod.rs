@@ -8,7 +8,10 @@
 //! `abi` is the header in Rust, `wire` the JSON forms that it names, `slot` waiting for the other side. [`guest`] is
 //! the library's side, `host` (feature `host`) the broker's.
 #![allow(unsafe_code, reason = "the C ABI")]
-#![cfg_attr(not(feature = "host"), allow(dead_code, reason = "what both sides share, one of them uses"))]
+#![cfg_attr(
+    not(feature = "host"),
+    allow(dead_code, unused_imports, reason = "what both sides share, one of them uses")
+)]
 
 mod abi;
 pub mod guest;
