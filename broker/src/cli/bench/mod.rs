@@ -30,6 +30,7 @@ use self::{report::Report, scenario::Scenario};
 use super::{
     connect::{Failure, exit_code, written},
     output::fail,
+    run::raise_file_limit,
 };
 
 /// Drives load at a running broker, verifies what comes back, and measures.
@@ -42,6 +43,7 @@ pub(crate) struct BenchArgs {
 /// Runs the command: exit status 0 when all went well, 1 when the broker could not be reached or anything was lost,
 /// wrong or refused, 2 for wrong usage.
 pub(crate) fn run(args: &BenchArgs) -> ExitCode {
+    raise_file_limit();
     let threads = args.scenario.common().threads();
     match tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build() {
         Ok(runtime) => exit_code(runtime.block_on(bench(&args.scenario))),

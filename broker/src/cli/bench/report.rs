@@ -34,6 +34,8 @@ pub(super) struct Settings {
 pub(super) struct Usage {
     pub(super) own_cpu: Duration,
     pub(super) broker_cpu: Option<Duration>,
+    /// The share of this machine's CPU time that was used, by whomever.
+    pub(super) machine: Option<f64>,
     /// Resident, before the first connection was made.
     pub(super) memory_before: Option<u64>,
     pub(super) memory: Option<u64>,
@@ -102,6 +104,7 @@ impl Report {
             threads: settings.threads,
             client: client.cores_used,
             broker: broker.as_ref().map(|broker| broker.cores_used),
+            machine: usage.machine,
             kept: settings.rate.map(|_| kept(&checks)),
             has_load: settings.scenario != "idle",
         };

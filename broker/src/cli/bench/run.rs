@@ -20,7 +20,7 @@ use super::{
     scenario::Scenario,
     site::{Crew, Site},
     tally::Tally,
-    usage::{Pid, own_cpu_time},
+    usage::{Machine, Pid, own_cpu_time},
 };
 use crate::cli::connect::Failure;
 
@@ -50,6 +50,7 @@ pub(super) async fn run(scenario: &Scenario) -> Result<Report, Failure> {
             .broker_cpu
             .zip(before.broker_cpu)
             .map(|(after, before)| after.saturating_sub(before)),
+        machine: after.machine.zip(before.machine).and_then(|(after, before)| after.busy_since(before)),
         memory_before,
         memory,
     };
@@ -70,6 +71,7 @@ struct Snapshot {
     moment: Instant,
     own_cpu: Duration,
     broker_cpu: Option<Duration>,
+    machine: Option<Machine>,
     counts: Counts,
 }
 
@@ -79,6 +81,7 @@ impl Snapshot {
             moment: Instant::now(),
             own_cpu: own_cpu_time(),
             broker_cpu: pid.and_then(Pid::cpu_time),
+            machine: Machine::now(),
             counts: Counts {
                 completed: shared.completed.load(Ordering::Relaxed),
                 bytes_sent: shared.bytes_sent.load(Ordering::Relaxed),

@@ -62,6 +62,35 @@ pub(super) fn own_cpu_time() -> Duration {
     )
 }
 
+/// CPU time of all that runs on this machine so far, and of its cores altogether.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Machine {
+    busy: u64,
+    all: u64,
+}
+
+impl Machine {
+    pub(super) fn now() -> Option<Self> {
+        machine(&fs::read_to_string("/proc/stat").ok()?)
+    }
+
+    /// The share of the machine's time since `before` that was used.
+    pub(super) fn busy_since(self, before: Self) -> Option<f64> {
+        let all = self.all.checked_sub(before.all).filter(|all| *all > 0)?;
+        Some(self.busy.checked_sub(before.busy)? as f64 / all as f64)
+    }
+}
+
+/// The first line: user, nice, system, idle, iowait, irq, softirq, steal. What follows is counted in these.
+fn machine(stat: &str) -> Option<Machine> {
+    let fields = stat.lines().next()?.strip_prefix("cpu ")?;
+    let times = fields.split_ascii_whitespace().take(8).map(|time| time.parse::<u64>().ok());
+    let times: Vec<u64> = times.collect::<Option<_>>()?;
+    let idle = times.get(3)? + times.get(4)?;
+    let all: u64 = times.iter().sum();
+    Some(Machine { busy: all.checked_sub(idle)?, all })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +100,9 @@ mod tests {
         let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194560 1 2 3 4 150 50 0 0 20 0 3 0 1 2 3";
         assert_eq!(ticks(stat), Some(200));
         assert_eq!(resident("Name:\tx\nVmRSS:\t    1234 kB\n"), Some(1234 * 1024));
+        let machine = machine("cpu  10 1 5 80 4 0 0 0 9 9\ncpu0 1\n").unwrap();
+        assert_eq!(machine, Machine { busy: 16, all: 100 });
+        assert_eq!(Machine { busy: 66, all: 200 }.busy_since(machine), Some(0.5));
         assert_eq!((ticks("7 (a) S"), resident("Name:\tx\n")), (None, None));
     }
 

@@ -14,11 +14,11 @@ pub(super) enum Limit {
     /// The load generator: the broker could have done more.
     Client,
     Broker,
-    /// The two together filled this machine's cores.
+    /// This machine's cores were full: of the two together, or of other processes.
     Machine,
     /// The rate that was asked for.
     Rate,
-    /// Neither was busy: latency, connections and depth, or other processes.
+    /// Nobody was busy: connections and depth, or the way between the two.
     Latency,
     /// Not the load generator; what the broker used is not known.
     NotClient,
@@ -34,6 +34,8 @@ pub(super) struct Evidence {
     /// Cores in use, on average.
     pub(super) client: f64,
     pub(super) broker: Option<f64>,
+    /// The share of this machine's CPU time that was used, by whomever.
+    pub(super) machine: Option<f64>,
     /// Completed, of what was due by the rate.
     pub(super) kept: Option<f64>,
     pub(super) has_load: bool,
@@ -55,12 +57,13 @@ impl Evidence {
         if share(self.client, self.own_cores()) >= FULL {
             return Limit::Client;
         }
-        match self.broker {
-            None => Limit::NotClient,
-            Some(broker) if share(broker, self.cores) >= FULL => Limit::Broker,
-            Some(broker) if share(broker + self.client, self.cores) >= FULL => Limit::Machine,
-            Some(_) => Limit::Latency,
+        if self.broker.is_some_and(|broker| share(broker, self.cores) >= FULL) {
+            return Limit::Broker;
         }
+        if self.machine.is_some_and(|used| used >= FULL) {
+            return Limit::Machine;
+        }
+        if self.broker.is_some() { Limit::Latency } else { Limit::NotClient }
     }
 
     /// The limit in words.
@@ -69,7 +72,7 @@ impl Evidence {
             Limit::Client => "the client was the limit",
             Limit::Broker => "the broker was the limit",
             Limit::Machine => {
-                "together they filled the machine: go by the work per CPU-second, or run the client elsewhere"
+                "this machine's cores were full, whoever used the rest: go by the work per CPU-second"
             }
             Limit::Rate => "the rate was the limit",
             Limit::Latency => "neither was the limit: more connections or depth may give more",
@@ -103,8 +106,15 @@ fn share(used: f64, cores: usize) -> f64 {
 mod tests {
     use super::*;
 
-    const QUIET: Evidence =
-        Evidence { cores: 4, threads: 4, client: 0.4, broker: Some(0.4), kept: None, has_load: true };
+    const QUIET: Evidence = Evidence {
+        cores: 4,
+        threads: 4,
+        client: 0.4,
+        broker: Some(0.4),
+        machine: Some(0.2),
+        kept: None,
+        has_load: true,
+    };
 
     #[test]
     fn who_is_busy_is_the_limit() {
@@ -112,7 +122,10 @@ mod tests {
         assert_eq!(Evidence { client: 3.9, ..QUIET }.limit(), Limit::Client);
         assert_eq!(Evidence { client: 0.97, threads: 1, ..QUIET }.limit(), Limit::Client);
         assert_eq!(Evidence { broker: Some(3.6), ..QUIET }.limit(), Limit::Broker);
-        assert_eq!(Evidence { client: 1.9, broker: Some(1.9), ..QUIET }.limit(), Limit::Machine);
+        assert_eq!(
+            Evidence { client: 1.9, broker: Some(1.9), machine: Some(0.95), ..QUIET }.limit(),
+            Limit::Machine
+        );
         assert_eq!(Evidence { broker: None, ..QUIET }.limit(), Limit::NotClient);
         assert_eq!(Evidence { kept: Some(0.99), client: 3.9, ..QUIET }.limit(), Limit::Rate);
         assert_eq!(Evidence { kept: Some(0.9), client: 3.9, ..QUIET }.limit(), Limit::Client);
