@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::broadcast;
 
 use crate::support::{
     Broker, Options, Output, Transport, jackfield, jackfield_command, on_both, tls, within,
@@ -251,6 +252,109 @@ async fn a_broker_that_goes_ends_the_load() {
         assert!(String::from_utf8_lossy(&output.stderr).contains("not all went well"), "{output:?}");
     })
     .await;
+}
+
+/// What becomes of event number 3 and of the one behind it.
+type Fate = fn(u64, &str) -> Vec<String>;
+
+/// Serves lines: every event goes to every subscriber, by `fate`.
+async fn false_fanout(fate: Fate) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let events = broadcast::Sender::<String>::new(1000);
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(false_session(stream, events.clone(), fate));
+        }
+    });
+    url
+}
+
+async fn false_session(stream: TcpStream, events: broadcast::Sender<String>, fate: Fate) {
+    let (reader, mut writer) = stream.into_split();
+    let mut lines = BufReader::new(reader).lines();
+    let mut subscription = None;
+    loop {
+        let subscribed = subscription.is_some();
+        let line = tokio::select! {
+            Ok(Some(line)) = lines.next_line() => line,
+            Ok(event) = next_event(&mut subscription), if subscribed => {
+                if writer.write_all(event.as_bytes()).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            else => return,
+        };
+        let request: Value = serde_json::from_str(&line).unwrap();
+        let Some(cmd) = request["cmd"].as_str() else { continue };
+        let tid = request["tid"].as_u64().unwrap();
+        if cmd == "subscribe" {
+            subscription = Some(events.subscribe());
+        }
+        let data = if cmd == "login" { "{\"session_id\":\"s\"}" } else { "{}" };
+        let answer = format!("{{\"result\":\"ok\",\"data\":{data},\"tid\":{tid}}}\n");
+        if writer.write_all(answer.as_bytes()).await.is_err() {
+            return;
+        }
+        if cmd == "send_event" {
+            let event = format!("{{\"class\":\"core\",\"cmd\":\"event\",\"data\":{}}}\n", request["data"]);
+            for event in fate(tid, &event) {
+                events.send(event).ok();
+            }
+        }
+    }
+}
+
+async fn next_event(
+    subscription: &mut Option<broadcast::Receiver<String>>,
+) -> Result<String, broadcast::error::RecvError> {
+    subscription.as_mut().unwrap().recv().await
+}
+
+/// Another number in the event's payload.
+fn renumbered(event: &str, from: u64, to: u64) -> String {
+    event.replace(&format!("-{from:016x}-"), &format!("-{to:016x}-"))
+}
+
+#[tokio::test]
+async fn a_broker_that_mixes_up_events_is_found_out() {
+    let cases: [(&str, u64, Fate); 5] = [
+        ("", 0, |_, event| vec![event.into()]),
+        ("lost", 1, |number, event| if number == 3 { vec![] } else { vec![event.into()] }),
+        ("duplicates", 1, |number, event| vec![event.into(); if number == 3 { 2 } else { 1 }]),
+        ("out_of_order", 1, |number, event| {
+            // Numbers 3 and 4 change places.
+            let swapped = renumbered(event, number, 7 - number.clamp(3, 4));
+            vec![if (3..=4).contains(&number) { swapped } else { event.into() }]
+        }),
+        ("wrong", 1, |number, event| {
+            let garbled = event.replace("\"bench\":", "\"Bench\":");
+            if number == 3 { vec![garbled, event.into()] } else { vec![event.into()] }
+        }),
+    ];
+    for (mistake, count, fate) in cases {
+        let url = false_fanout(fate).await;
+        let args = [
+            "fanout",
+            "--push",
+            "--connections",
+            "1",
+            "--rate",
+            "200",
+            "--duration",
+            "100ms",
+            "--timeout",
+            "1s",
+        ];
+        let output = bench_at(&url, &args).await.exits(if count > 0 { 1 } else { 0 });
+        let results = output.json();
+        assert!(check(&results, "sent") > 5, "{results}");
+        for other in ["errors", "lost", "duplicates", "out_of_order", "wrong", "connections_lost"] {
+            let expected = if other == mistake { count } else { 0 };
+            assert_eq!(check(&results, other), expected, "{other} for {mistake} in {results}");
+        }
+    }
 }
 
 /// What a server that only looks like a broker answers the request of this id; `None` is nothing.
