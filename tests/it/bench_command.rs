@@ -277,7 +277,10 @@ async fn false_session(stream: TcpStream, events: broadcast::Sender<String>, fat
     loop {
         let subscribed = subscription.is_some();
         let line = tokio::select! {
-            Ok(Some(line)) = lines.next_line() => line,
+            line = lines.next_line() => match line {
+                Ok(Some(line)) => line,
+                _ => return,
+            },
             Ok(event) = next_event(&mut subscription), if subscribed => {
                 if writer.write_all(event.as_bytes()).await.is_err() {
                     return;

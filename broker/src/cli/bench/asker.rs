@@ -115,6 +115,8 @@ pub(super) struct Asker {
     /// The id of the first slot.
     first: u64,
     open: usize,
+    /// Completed requests that are not counted among those of all yet.
+    untold: u64,
     tally: Tally,
 }
 
@@ -122,7 +124,7 @@ impl Asker {
     pub(super) fn new(asking: Asking, shared: &Arc<Shared>) -> Self {
         let recorder = Recorder::new(&shared.latencies);
         let (slots, tally) = (VecDeque::new(), Tally::default());
-        Self { asking, shared: Arc::clone(shared), recorder, slots, first: 0, open: 0, tally }
+        Self { asking, shared: Arc::clone(shared), recorder, slots, first: 0, open: 0, untold: 0, tally }
     }
 
     fn may_send(&self) -> bool {
@@ -201,7 +203,7 @@ impl Asker {
 
     fn completed(&mut self, intended: u64, now: u64) {
         if let Measure::Answers = self.asking.measure {
-            self.shared.completed.fetch_add(1, Ordering::Relaxed);
+            self.untold += 1;
             if self.shared.measures(intended) {
                 self.recorder.record(now.saturating_sub(intended));
             }
@@ -246,6 +248,12 @@ impl Work for Asker {
                 self.tally.wrong += 1;
                 self.tally.problem(|| error);
             }
+        }
+    }
+
+    fn tell_others(&mut self) {
+        if self.untold > 0 {
+            self.shared.completed.fetch_add(std::mem::take(&mut self.untold), Ordering::Relaxed);
         }
     }
 

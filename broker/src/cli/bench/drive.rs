@@ -17,6 +17,9 @@ pub(super) trait Work: Send {
     /// Takes a message that came at `now`.
     fn take(&mut self, message: &[u8], now: u64, outbox: &mut Outbox);
 
+    /// Tells the others of what was taken since the last time: at once, for counters that all share are dear.
+    fn tell_others(&mut self) {}
+
     /// Whether nothing is left to do in this phase.
     fn is_done(&self, phase: Phase) -> bool;
 
@@ -34,10 +37,11 @@ pub(super) enum Role {
 }
 
 /// What is left of a connection.
-#[derive(Debug)]
 pub(super) struct Ended {
     pub(super) role: Role,
     pub(super) tally: Tally,
+    /// Still open: a goodbye may take its time, which the counting must not wait for.
+    pub(super) connection: Option<Connection>,
 }
 
 /// Works until the phases say that it is done, or the connection breaks.
@@ -50,9 +54,8 @@ pub(super) async fn drive(
 ) -> Ended {
     let outcome = turns(&mut connection, &mut *work, &gate, &shared).await;
     let mut tally = work.finish(shared.end_of_load());
-    match outcome {
-        // The other side may be gone by now; what was counted stands.
-        Ok(()) => drop(connection.close().await),
+    let connection = match outcome {
+        Ok(()) => Some(connection),
         Err(broken) => {
             // That it broke is why answers are missing, so it is what to tell.
             if tally.is_clean_but_for_losses() {
@@ -60,9 +63,10 @@ pub(super) async fn drive(
             }
             tally.connections_lost = 1;
             tally.problem(|| broken.to_string());
+            None
         }
-    }
-    Ended { role, tally }
+    };
+    Ended { role, tally, connection }
 }
 
 async fn turns(
@@ -81,7 +85,8 @@ async fn turns(
         let now = shared.now();
         shared.bytes_sent.fetch_add(std::mem::take(&mut connection.traffic.sent), Ordering::Relaxed);
         shared.bytes_received.fetch_add(std::mem::take(&mut connection.traffic.received), Ordering::Relaxed);
-        connection.each_message(|message, outbox| work.take(message, now, outbox))?;
-        turned?;
+        let taken = connection.each_message(|message, outbox| work.take(message, now, outbox));
+        work.tell_others();
+        taken.and(turned)?;
     }
 }

@@ -109,9 +109,23 @@ pub(super) struct Subscriber {
     payload: Payload,
     topic: String,
     shape: Option<Shape>,
-    publishers: Vec<(Order, Arc<Deliveries>)>,
+    publishers: Vec<Source>,
     recorder: Recorder,
     tally: Tally,
+}
+
+/// What came from one publisher.
+struct Source {
+    order: Order,
+    deliveries: Arc<Deliveries>,
+    /// Events that the publisher does not know of yet.
+    untold: u64,
+}
+
+impl Source {
+    fn new(deliveries: &Arc<Deliveries>) -> Self {
+        Self { order: Order::default(), deliveries: Arc::clone(deliveries), untold: 0 }
+    }
 }
 
 #[derive(Deserialize)]
@@ -136,7 +150,7 @@ impl Subscriber {
             payload,
             topic: topic.to_owned(),
             shape: None,
-            publishers: deliveries.iter().map(|all| (Order::default(), Arc::clone(all))).collect(),
+            publishers: deliveries.iter().map(Source::new).collect(),
             recorder: Recorder::new(&shared.latencies),
             tally: Tally::default(),
         }
@@ -165,16 +179,15 @@ impl Subscriber {
     fn received(&mut self, body: &[u8], now: u64) {
         let stamp = self.payload.read(body);
         let publisher = stamp.and_then(|stamp| self.publishers.get_mut(usize::try_from(stamp.sender).ok()?));
-        let (Some(stamp), Some((order, deliveries))) = (stamp, publisher) else {
+        let (Some(stamp), Some(source)) = (stamp, publisher) else {
             self.tally.wrong += 1;
             return self.tally.problem(|| format!("wrong body of an event: {}", excerpt(body)));
         };
-        if !order.received(stamp.number, &mut self.tally) {
+        if !source.order.received(stamp.number, &mut self.tally) {
             return;
         }
         self.tally.delivered += 1;
-        deliveries.add(1);
-        self.shared.completed.fetch_add(1, Ordering::Relaxed);
+        source.untold += 1;
         if self.shared.measures(stamp.intended) {
             self.recorder.record(now.saturating_sub(stamp.intended));
         }
@@ -182,7 +195,7 @@ impl Subscriber {
 
     fn lost(&self) -> Option<u64> {
         let published = self.shared.published.get()?;
-        Some(self.publishers.iter().zip(published).map(|((order, _), count)| order.lost(*count)).sum())
+        Some(self.publishers.iter().zip(published).map(|(source, count)| source.order.lost(*count)).sum())
     }
 }
 
@@ -200,6 +213,14 @@ impl Work for Subscriber {
                 self.received(body.as_bytes(), now);
             }
             None => answer_any(message, outbox, &mut self.tally),
+        }
+    }
+
+    fn tell_others(&mut self) {
+        for source in self.publishers.iter_mut().filter(|source| source.untold > 0) {
+            let events = std::mem::take(&mut source.untold);
+            self.shared.completed.fetch_add(events, Ordering::Relaxed);
+            source.deliveries.add(events);
         }
     }
 

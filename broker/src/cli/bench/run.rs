@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{
     clock::{Phase, Shared},
-    connection::Gate,
+    connection::{Connection, Gate},
     drive::{Ended, Role},
     pace,
     progress::Progress,
@@ -108,6 +108,8 @@ struct Run {
     senders: usize,
     published: Vec<u64>,
     tally: Tally,
+    /// Those whose work is done.
+    done: Vec<Connection>,
 }
 
 impl Run {
@@ -124,7 +126,15 @@ impl Run {
             tasks.spawn(task);
         }
         let published = vec![0; senders];
-        Ok(Self { shared, tasks, gates: crew.gates, senders, published, tally: Tally::default() })
+        Ok(Self {
+            shared,
+            tasks,
+            gates: crew.gates,
+            senders,
+            published,
+            tally: Tally::default(),
+            done: Vec::new(),
+        })
     }
 
     /// Lets the load go on. A connection that ends meanwhile is lost, and ends it at once.
@@ -153,6 +163,14 @@ impl Run {
         self.collect(limit, |_| false).await;
         self.enter(Phase::Abort);
         self.collect(limit, |_| false).await;
+        let stuck = self.tasks.len() as u64;
+        if stuck > 0 {
+            self.tally.connections_lost += stuck;
+            self.tally.problem(|| "a connection's task does not end".into());
+        }
+        // The other side may be gone by now; what was counted stands.
+        let goodbyes: JoinSet<_> = self.done.into_iter().map(Connection::close).collect();
+        goodbyes.join_all().await;
         self.tally
     }
 
@@ -166,7 +184,7 @@ impl Run {
     }
 
     fn count(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
-        let Ok(Ended { role, tally }) = ended else {
+        let Ok(Ended { role, tally, connection }) = ended else {
             self.tally.wrong += 1;
             return self.tally.problem(|| "the load generator failed".into());
         };
@@ -177,6 +195,7 @@ impl Run {
             }
         }
         self.tally.add(tally);
+        self.done.extend(connection);
     }
 
     fn enter(&self, phase: Phase) {

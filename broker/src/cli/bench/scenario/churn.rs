@@ -70,7 +70,7 @@ impl Comer {
             }
         }
         self.tally.unsent = self.pace.behind(start, self.site.shared.end_of_load());
-        Ended { role: Role::Asks(index), tally: self.tally }
+        Ended { role: Role::Asks(index), tally: self.tally, connection: None }
     }
 
     /// One visit. Its latency is that of the login, connecting included.
