@@ -277,10 +277,7 @@ async fn false_session(stream: TcpStream, events: broadcast::Sender<String>, fat
     loop {
         let subscribed = subscription.is_some();
         let line = tokio::select! {
-            line = lines.next_line() => match line {
-                Ok(Some(line)) => line,
-                _ => return,
-            },
+            Ok(Some(line)) = lines.next_line() => line,
             Ok(event) = next_event(&mut subscription), if subscribed => {
                 if writer.write_all(event.as_bytes()).await.is_err() {
                     return;
