@@ -9,6 +9,7 @@ use crate::{
     Error, Registration, RequestHandler, Secret, Tls,
     endpoint::Endpoint,
     handler::{BoxedHandler, boxed},
+    message::{Command, encode_request},
 };
 
 /// Everything a [`Client`](crate::Client) needs to know before it connects.
@@ -215,6 +216,15 @@ impl Login {
     pub fn field(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.extra.insert(name.into(), value.into());
         self
+    }
+
+    /// The login as the message that goes over the wire, secrets included: for those who hold a
+    /// [`RawConnection`](crate::RawConnection).
+    ///
+    /// # Errors
+    /// [`Error::Encode`] where a value cannot be written as JSON.
+    pub fn to_message(&self, tid: u64) -> Result<String, Error> {
+        encode_request(Command::core("user", "login"), &self.to_data(), tid)
     }
 
     /// The `data` of the login request.

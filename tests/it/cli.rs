@@ -118,7 +118,9 @@ async fn wrong_usage_is_told_apart() {
         assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{args:?}: {output:?}");
     }
     let help = jackfield(directory.path(), &["--help"]).await.exits(0).stdout;
-    for command in ["run", "check", "commands", "plugin", "call", "listen", "hash-password", "completions"] {
+    for command in
+        ["run", "check", "commands", "plugin", "call", "listen", "bench", "hash-password", "completions"]
+    {
         assert!(help.contains(command), "{command} in\n{help}");
     }
     jackfield(directory.path(), &["--version"]).await.exits(0);

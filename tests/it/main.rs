@@ -7,6 +7,7 @@ mod support;
 
 mod abi;
 mod bad_input;
+mod bench_command;
 mod browser;
 mod cli;
 mod events;

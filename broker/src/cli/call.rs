@@ -170,15 +170,15 @@ fn new_line(out: &mut String, depth: usize) {
 
 /// A command's full name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct CommandPath {
-    class: String,
-    subclass: String,
-    cmd: String,
+pub(super) struct CommandPath {
+    pub(super) class: String,
+    pub(super) subclass: String,
+    pub(super) cmd: String,
 }
 
 impl CommandPath {
     /// Whether this is the one command that needs no login.
-    fn is_ping(&self) -> bool {
+    pub(super) fn is_ping(&self) -> bool {
         (self.class.as_str(), self.subclass.as_str(), self.cmd.as_str()) == ("core", "core", "ping")
     }
 }

@@ -1,4 +1,4 @@
-//! What `call` and `listen` have in common: options that say where the broker is and who to be there.
+//! What `call`, `listen` and `bench` have in common: options that say where the broker is and who to be there.
 
 use std::{
     fmt,
@@ -51,8 +51,13 @@ pub(crate) struct ConnectArgs {
 }
 
 impl ConnectArgs {
-    /// Options with a login, by [`DEFAULT_USER`] where nothing says who.
+    /// Options with a login.
     pub(crate) fn options(&self) -> Result<ConnectOptions, Failure> {
+        Ok(self.anonymous_options()?.login(self.login()?))
+    }
+
+    /// Who to log in as: [`DEFAULT_USER`] where nothing says who.
+    pub(crate) fn login(&self) -> Result<Login, Failure> {
         let mut login = match (&self.user, &self.login) {
             (Some(user), _) => Login::user(user),
             // A token or a certificate may be all that an authenticator wants.
@@ -68,7 +73,7 @@ impl ConnectArgs {
                 login = login.field(name, value);
             }
         }
-        Ok(self.anonymous_options()?.login(login))
+        Ok(login)
     }
 
     /// Options without a login.
@@ -79,8 +84,14 @@ impl ConnectArgs {
         Ok(options.timeouts(Timeouts { answer: self.timeout, ..Timeouts::default() }))
     }
 
-    fn url(&self) -> &str {
+    /// Where the broker is.
+    pub(crate) fn url(&self) -> &str {
         self.url.as_deref().unwrap_or(DEFAULT_URL)
+    }
+
+    /// How long an answer is waited for.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     fn tls(&self) -> Result<Tls, Failure> {
@@ -147,7 +158,7 @@ fn parse_fields(text: &str) -> Result<Map<String, Value>, Failure> {
     })
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
     let unit = text.strip_prefix(digits).unwrap_or_default();
     let expected = || "expected a number and a unit, such as 5s, 2m or 300ms".to_owned();

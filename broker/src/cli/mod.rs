@@ -3,6 +3,7 @@
 //! stdout carries answers, stderr the log and errors. Exit status: 0 done, 1 failed at run time, 2 wrong usage or
 //! configuration.
 
+mod bench;
 mod call;
 mod check;
 mod commands;
@@ -47,6 +48,8 @@ enum Command {
     Call(call::CallArgs),
     /// Print events as they come, until stopped.
     Listen(listen::ListenArgs),
+    /// Drive load at a running broker, verify what comes back, and measure.
+    Bench(bench::BenchArgs),
     /// Hash a password for auth-static; it is read from stdin, or asked for on a terminal.
     HashPassword,
     /// Print the completions for a shell.
@@ -67,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Plugin(args) => plugin::run(args),
         Command::Call(args) => block_on(call::run(args)),
         Command::Listen(args) => block_on(listen::run(args)),
+        Command::Bench(args) => bench::run(&args),
         Command::HashPassword => hash_password::run(),
         Command::Completions(args) => completions::run(&args),
     }

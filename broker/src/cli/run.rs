@@ -67,7 +67,7 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
 }
 
 /// Each connection is an open file: takes as many as the machine lets it have.
-fn raise_file_limit() {
+pub(super) fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, ..limit };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {

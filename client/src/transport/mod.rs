@@ -18,6 +18,7 @@ use crate::{
     DisconnectReason,
     endpoint::{Endpoint, Security, TransportKind},
     options::ConnectOptions,
+    raw::{Framing, RawConnection, RawStream},
     tls::io_reason,
 };
 
@@ -40,9 +41,7 @@ pub(crate) trait Transport: Send {
 /// Opens a connection.
 pub(crate) async fn connect(options: &ConnectOptions) -> Result<Box<dyn Transport>, DisconnectReason> {
     let endpoint = &options.endpoint;
-    let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(io_reason)?;
-    // Batches are flushed whole, so Nagle's algorithm could only delay their ends.
-    stream.set_nodelay(true).map_err(io_reason)?;
+    let stream = dial(endpoint).await?;
     match endpoint.security {
         Security::Plain => carry(endpoint, stream, options.max_message_bytes).await,
         Security::Tls => {
@@ -50,6 +49,40 @@ pub(crate) async fn connect(options: &ConnectOptions) -> Result<Box<dyn Transpor
             carry(endpoint, stream, options.max_message_bytes).await
         }
     }
+}
+
+/// Opens a connection and leaves its messages to the caller.
+pub(crate) async fn open_raw(options: &ConnectOptions) -> Result<RawConnection, DisconnectReason> {
+    let endpoint = &options.endpoint;
+    let stream = dial(endpoint).await?;
+    match endpoint.security {
+        Security::Plain => shake_hands(endpoint, stream, options.max_message_bytes).await,
+        Security::Tls => {
+            let stream = options.tls.connect(&endpoint.host, stream).await?;
+            shake_hands(endpoint, stream, options.max_message_bytes).await
+        }
+    }
+}
+
+async fn shake_hands(
+    endpoint: &Endpoint,
+    stream: impl RawStream + 'static,
+    max_message_bytes: usize,
+) -> Result<RawConnection, DisconnectReason> {
+    Ok(match endpoint.transport {
+        TransportKind::Tcp => RawConnection { stream: Box::new(stream), framing: Framing::Lines },
+        TransportKind::WebSocket => {
+            let socket = ws::WsTransport::handshake(endpoint.url(), stream, max_message_bytes).await?;
+            RawConnection { stream: Box::new(socket.into_stream()), framing: Framing::WebSocket }
+        }
+    })
+}
+
+async fn dial(endpoint: &Endpoint) -> Result<TcpStream, DisconnectReason> {
+    let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(io_reason)?;
+    // Batches are flushed whole, so Nagle's algorithm could only delay their ends.
+    stream.set_nodelay(true).map_err(io_reason)?;
+    Ok(stream)
 }
 
 /// Messages of more than `max_message_bytes` will end the connection.

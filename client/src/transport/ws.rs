@@ -40,6 +40,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WsTransport<S> {
             client_async_with_config(url, stream, Some(config)).await.map_err(disconnect_reason)?;
         Ok(Self { socket, unflushed: false })
     }
+
+    /// The stream alone, right after the handshake: a broker says nothing before it is spoken to.
+    pub(super) fn into_stream(self) -> S {
+        self.socket.into_inner()
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for WsTransport<S> {
