@@ -1,4 +1,5 @@
 //! Build: `cargo build -p jackfield --example api_keys`
+//! Keys: `echo "$(printf %s k-5f0c | sha256sum | cut -d' ' -f1) ann" > keys.txt`
 //! Run: `cargo run -- run --plugin target/debug/examples/libapi_keys.so --set 'service.main.plugin.api-keys.file="keys.txt"'`
 //! Try: `cargo run -- call core/user/list --login '{"api_key":"k-5f0c"}'`
 //!

@@ -1,7 +1,7 @@
 /* A plugin in C: a command, temperature/core/convert, and a filter for events of class "temperature".
  *
- *     cc -std=c11 -O2 -shared -fPIC -I plugin-api/include -o libtemperature.so examples/plugin_in_c/temperature.c
- *     jackfield run --plugin auth-open --plugin ./libtemperature.so
+ *     cc -std=c11 -O2 -shared -fPIC -I plugin-api/include -o target/libtemperature.so examples/plugin_in_c/temperature.c
+ *     jackfield run --plugin auth-open --plugin target/libtemperature.so
  *     jackfield call temperature/core/convert '{"celsius": 21.5}' --user ann
  *
  * What the functions below must do is written in jackfield_plugin.h. */

@@ -19,7 +19,7 @@ pub(super) struct PluginArgs {
 enum PluginCommand {
     /// List the plugins that are built in, or, with --url, those of a running broker.
     List(list::ListArgs),
-    /// Say whether a library would load, or why not, and what it registers. Nothing of it is asked.
+    /// Say whether a library would load, or why not, and what it registers. None of its handlers runs.
     Check(check::CheckArgs),
     /// Write the skeleton of a new plugin.
     New(new::NewArgs),
