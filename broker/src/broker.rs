@@ -168,10 +168,14 @@ impl Broker {
         self.runtime.shared.draining.store(true, Ordering::Release);
         self.services.iter().for_each(|service| service.tell_stopping());
         self.runtime.handlers.close();
+        self.runtime.relays.close();
+        let finished = async {
+            tokio::join!(self.runtime.handlers.wait(), self.runtime.relays.wait());
+        };
         let requests = started + drain.saturating_sub(DRAIN_RESERVE.min(drain / 5));
-        if timeout_at(requests, self.runtime.handlers.wait()).await.is_err() {
+        if timeout_at(requests, finished).await.is_err() {
             tracing::warn!(
-                pending = self.runtime.handlers.len(),
+                pending = self.runtime.handlers.len() + self.runtime.relays.len(),
                 "requests under way did not finish in time"
             );
             self.runtime.stop_handlers.cancel();
@@ -270,6 +274,7 @@ fn runtime(config: Config) -> Arc<Runtime> {
         stores,
         tasks: TaskTracker::new(),
         handlers: TaskTracker::new(),
+        relays: TaskTracker::new(),
         stop_handlers: CancellationToken::new(),
         services: TaskTracker::new(),
         stop_services: CancellationToken::new(),

@@ -1,6 +1,6 @@
 //! Commands: a definition and a handler.
 
-use std::{future::Future, marker::PhantomData, sync::Arc};
+use std::{any::Any, future::Future, marker::PhantomData, sync::Arc};
 
 use async_trait::async_trait;
 use schemars::{JsonSchema, generate::SchemaSettings};
@@ -11,7 +11,7 @@ use crate::{
     context::Context,
     error::{Error, Result},
     json::RawJson,
-    message::{Answer, CommandKey, Outcome, Request},
+    message::{Answer, CommandKey, Outcome, Relay, Request},
 };
 
 /// Serves requests for a command.
@@ -153,6 +153,17 @@ impl Definition {
         self.finish(Arc::new(Typed { run, types: PhantomData }))
     }
 
+    /// A handler with typed arguments that says which session answers in its place; see
+    /// [`Answer::Relay`](crate::Answer::Relay).
+    pub fn relay<F, A>(mut self, run: F) -> Command
+    where
+        F: Fn(&Context, A) -> Result<Relay> + Send + Sync + 'static,
+        A: DeserializeOwned + JsonSchema + Send + 'static,
+    {
+        self.data_schema.get_or_insert_with(schema_of::<A>);
+        self.finish(Arc::new(Relaying { run, arguments: PhantomData }))
+    }
+
     /// A handler that gets the request as it is and may *continue*. Without a schema its data is not checked.
     pub fn raw_handler<F, Fut>(self, run: F) -> Command
     where
@@ -212,8 +223,34 @@ where
         let args = read_arguments(&request.data)?;
         let run = (self.run)(cx, args);
         drop(request);
-        let reply = RawJson::from_value(&run.await?)?;
-        Ok(Answer::Reply(if reply.is_null() { RawJson::empty() } else { reply }))
+        reply(&run.await?).map(Answer::Reply)
+    }
+}
+
+/// A reply as data. What is JSON already is not written once more.
+fn reply<R: Serialize + 'static>(value: &R) -> Result<RawJson> {
+    let any: &dyn Any = value;
+    let json = match any.downcast_ref::<RawJson>() {
+        Some(json) => json.clone(),
+        None if any.is::<()>() => RawJson::empty(),
+        None => RawJson::from_value(value)?,
+    };
+    Ok(if json.is_null() { RawJson::empty() } else { json })
+}
+
+struct Relaying<F, A> {
+    run: F,
+    arguments: PhantomData<fn(A)>,
+}
+
+#[async_trait]
+impl<F, A> Handler for Relaying<F, A>
+where
+    F: Fn(&Context, A) -> Result<Relay> + Send + Sync + 'static,
+    A: DeserializeOwned + Send + 'static,
+{
+    async fn call(self: Arc<Self>, cx: Context, request: Request) -> Outcome {
+        (self.run)(&cx, read_arguments(&request.data)?).map(Answer::Relay)
     }
 }
 

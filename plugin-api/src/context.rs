@@ -9,7 +9,7 @@ use crate::{
     error::{ErrorCode, Result},
     event::Event,
     host::Host,
-    json::RawObject,
+    json::{RawJson, RawObject},
     permission::Action,
     session::{Caller, Identity},
 };
@@ -81,6 +81,12 @@ impl Context {
         self.call.login(login).await
     }
 
+    /// Answers the request in its handler's place, which has said [`Answer::Relay`](crate::Answer::Relay): the
+    /// broker's business.
+    pub fn answer(&self, result: Result<RawJson>) {
+        self.call.answer(result);
+    }
+
     /// Ends the caller's own session once the answer to this request is queued.
     ///
     /// # Errors
@@ -109,6 +115,9 @@ pub trait Call: Send + Sync + 'static {
 
     /// Ends the caller's session once the request is answered.
     fn end_session(&self) {}
+
+    /// Answers a request that was handed on to a session.
+    fn answer(&self, _result: Result<RawJson>) {}
 
     /// Logs the calling connection in.
     ///

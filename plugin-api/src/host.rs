@@ -16,7 +16,7 @@ use crate::{
     event::{Event, ServiceScope, Subscription, Topic},
     json::RawJson,
     log::LogRecord,
-    message::{CommandKey, Request},
+    message::{CommandKey, Relay, Request},
     permission::Action,
     registration::{AuthenticatorRegistration, Registration},
     session::{Caller, SessionId, SessionInfo, SessionRef, UserId},
@@ -71,6 +71,15 @@ pub trait Host: Send + Sync + 'static {
     /// # Errors
     /// The session's own error unchanged; `session_not_found`, `session_stop`, `timeout`, `invalid_reply`.
     async fn request(&self, session: &SessionId, request: SessionRequest) -> Result<RawJson>;
+
+    /// Sends a request to a session, whose answer and acks go to the caller of `to`: what becomes of
+    /// [`Answer::Relay`](crate::Answer::Relay).
+    ///
+    /// # Errors
+    /// `session_not_found`, `session_stop`; `not_implemented` where the caller's side is not the broker's.
+    fn relay(&self, _relay: &Relay, _to: Context) -> Result<()> {
+        Err(ErrorCode::NotImplemented.into())
+    }
 
     /// Calls a registered command as this plugin.
     ///

@@ -71,7 +71,10 @@ impl RawJson {
 
     /// Copies a parsed value.
     pub fn from_raw(raw: &RawValue) -> Self {
-        Self(one_line(raw.get()).into_owned().into())
+        match raw.get() {
+            "{}" => Self::empty(),
+            text => Self(one_line(text).into_owned().into()),
+        }
     }
 
     /// The same in memory of its own: a value that is kept must not keep the message that it came in.
@@ -147,8 +150,11 @@ impl Serialize for RawJson {
 
 impl<'de> Deserialize<'de> for RawJson {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Box::<RawValue>::deserialize(deserializer)?;
-        Ok(Self::from_raw(&raw))
+        let text = Box::<str>::from(Box::<RawValue>::deserialize(deserializer)?);
+        Ok(match one_line(&text) {
+            Cow::Borrowed(_) => Self(String::from(text).into()),
+            Cow::Owned(copy) => Self(copy.into()),
+        })
     }
 }
 

@@ -101,7 +101,7 @@ pub use event::{Event, EventFilter, Filtered, ServiceScope, Subscription, Topic}
 pub use host::{CommandInfo, Counter, Gauge, Host, PluginInfo, PluginSource, SessionRequest};
 pub use json::{RawJson, RawObject};
 pub use log::{BrokerLogSink, BrokerRecord, LogRecord, LogSink, Severity};
-pub use message::{Answer, CommandKey, Outcome, Request};
+pub use message::{Answer, CommandKey, Outcome, Relay, Request};
 pub use permission::{Action, Glob, Permission, Permissions};
 pub use plugin::{Builtin, Exec, Manifest, Plugin, Registered, Registrar};
 pub use registration::{AuthenticatorRegistration, IfLost, Registration};

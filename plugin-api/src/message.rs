@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{error::Error, json::RawJson};
+use crate::{context::Context, error::Error, host::SessionRequest, json::RawJson, session::SessionId};
 
 /// The three names under which the registry keeps a command.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,6 +51,29 @@ pub enum Answer {
     Reply(RawJson),
     /// Not mine: the next lower handler of the same command is asked, with this request, changed or not.
     Continue(Request),
+    /// A session's to answer: its answer, and its acks, go to the caller as they are. Cheaper than waiting for it
+    /// with [`Host::request`](crate::Host::request), for nobody has to.
+    Relay(Relay),
+}
+
+/// A request that a session answers in the handler's place.
+#[derive(Clone, Debug)]
+pub struct Relay {
+    /// The session.
+    pub session: SessionId,
+    /// What it is asked.
+    pub request: SessionRequest,
+}
+
+impl Relay {
+    /// Waits for the session's answer, where the broker cannot hand it on by itself.
+    ///
+    /// # Errors
+    /// Those of [`Host::request`](crate::Host::request).
+    pub async fn wait(mut self, cx: &Context) -> Outcome {
+        self.request.relay_acks = Some(cx.clone());
+        cx.host().request(&self.session, self.request).await.map(Answer::Reply)
+    }
 }
 
 /// The end of a handler's work on one request.

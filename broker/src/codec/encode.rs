@@ -1,14 +1,13 @@
-use bytes::{BufMut, BytesMut};
-use jackfield_plugin_api::{CommandKey, Error, RawJson, Topic, json::push_string};
+use std::borrow::Cow;
+
+use jackfield_plugin_api::{Error, RawJson, Topic, json::push_string};
+use smallvec::{SmallVec, smallvec};
 use tokio_tungstenite::tungstenite::protocol::frame::{
     FrameHeader,
     coding::{Data, OpCode},
 };
 
 use super::Tid;
-
-/// The longest header of an unmasked WebSocket frame.
-const LONGEST_HEADER: usize = 10;
 
 /// How messages are told apart on a transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,59 +21,97 @@ pub enum Framing {
 impl Framing {
     /// Appends one message whose text is the parts in a row. No part holds a line break: [`RawJson`] has none, and
     /// strings are escaped.
-    fn put(self, out: &mut BytesMut, parts: &[&str]) {
-        let length: usize = parts.iter().map(|part| part.len()).sum();
-        out.reserve(length + LONGEST_HEADER);
+    fn put(self, out: &mut Vec<u8>, parts: &[&str]) {
         if self == Self::WebSocket {
             let header = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
+            let length: usize = parts.iter().map(|part| part.len()).sum();
             // Writing to memory cannot fail.
-            header.format(length as u64, &mut out.writer()).ok();
+            header.format(length as u64, out).ok();
         }
         for part in parts {
-            out.put_slice(part.as_bytes());
+            out.extend_from_slice(part.as_bytes());
         }
         if self == Self::Line {
-            out.put_u8(b'\n');
+            out.push(b'\n');
         }
     }
 }
 
 /// Appends the answer to a request; `data` is left out where it is `{}`.
-pub fn put_answer(out: &mut BytesMut, framing: Framing, tid: &Tid, data: &RawJson) {
+pub fn put_answer(out: &mut Vec<u8>, framing: Framing, tid: &Tid, data: &RawJson) {
+    let mut digits = itoa::Buffer::new();
+    let tid = tid.text(&mut digits);
     if data.is_empty() {
-        return framing.put(out, &[r#"{"result":"ok","tid":"#, tid.as_str(), "}"]);
+        return framing.put(out, &[r#"{"result":"ok","tid":"#, tid, "}"]);
     }
-    framing.put(out, &[r#"{"result":"ok","data":"#, data.as_str(), r#","tid":"#, tid.as_str(), "}"]);
+    framing.put(out, &[r#"{"result":"ok","data":"#, data.as_str(), r#","tid":"#, tid, "}"]);
 }
 
 /// Appends an error answer, under `null` where the request had no id.
-pub fn put_error(out: &mut BytesMut, framing: Framing, tid: Option<&Tid>, error: &Error) {
-    let tid = tid.map_or("null", Tid::as_str);
+pub fn put_error(out: &mut Vec<u8>, framing: Framing, tid: Option<&Tid>, error: &Error) {
+    let mut digits = itoa::Buffer::new();
+    let tid = tid.map_or("null", |tid| tid.text(&mut digits));
     framing.put(out, &[r#"{"result":"error","data":"#, error.to_json().as_str(), r#","tid":"#, tid, "}"]);
 }
 
 /// Appends an ack.
-pub fn put_ack(out: &mut BytesMut, framing: Framing, tid: &Tid) {
-    framing.put(out, &[r#"{"ack":"#, tid.as_str(), "}"]);
+pub fn put_ack(out: &mut Vec<u8>, framing: Framing, tid: &Tid) {
+    let mut digits = itoa::Buffer::new();
+    framing.put(out, &[r#"{"ack":"#, tid.text(&mut digits), "}"]);
+}
+
+/// A request of the broker's.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestFrame<'a> {
+    /// The class.
+    pub class: &'a str,
+    /// The subclass.
+    pub subclass: &'a str,
+    /// The command.
+    pub cmd: &'a str,
+    /// The arguments, JSON.
+    pub data: &'a str,
+    /// Who asks, for sessions that asked to know: a JSON object.
+    pub from: Option<&'a str>,
+    /// Under which id it is to be answered.
+    pub tid: u64,
 }
 
 /// Appends a request of the broker's.
-pub fn put_request(
-    out: &mut BytesMut,
-    framing: Framing,
-    command: &CommandKey,
-    data: &RawJson,
-    from: Option<&str>,
-    tid: u64,
-) {
-    let mut head = String::from(r#"{"class":"#);
-    push_string(&mut head, &command.class);
-    push_from(&mut head, from);
-    head.push_str(r#","subclass":"#);
-    push_string(&mut head, &command.subclass);
-    head.push_str(r#","cmd":"#);
-    push_string(&mut head, &command.cmd);
-    framing.put(out, &[&head, r#","data":"#, data.as_str(), r#","tid":"#, &tid.to_string(), "}"]);
+pub fn put_request(out: &mut Vec<u8>, framing: Framing, request: &RequestFrame<'_>) {
+    let mut digits = itoa::Buffer::new();
+    let (class, subclass, cmd) = (escaped(request.class), escaped(request.subclass), escaped(request.cmd));
+    let from = request.from.map_or(["", ""], |from| [r#","from":"#, from]);
+    framing.put(
+        out,
+        &[
+            r#"{"class":""#,
+            &class,
+            "\"",
+            from[0],
+            from[1],
+            r#","subclass":""#,
+            &subclass,
+            r#"","cmd":""#,
+            &cmd,
+            r#"","data":"#,
+            request.data,
+            r#","tid":"#,
+            digits.format(request.tid),
+            "}",
+        ],
+    );
+}
+
+/// What stands between a string's quotes.
+fn escaped(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        return Cow::Borrowed(text);
+    }
+    let mut quoted = String::new();
+    push_string(&mut quoted, text);
+    quoted.pop();
+    Cow::Owned(quoted.split_off(1))
 }
 
 /// An event as it goes to sessions.
@@ -93,41 +130,36 @@ pub struct EventFrame<'a> {
 }
 
 /// Appends an event (protocol §5).
-pub fn put_event(out: &mut BytesMut, framing: Framing, event: &EventFrame<'_>) {
-    let mut text = String::with_capacity(160 + event.body.len());
-    text.push_str(r#"{"class":"core","cmd":"event""#);
-    push_from(&mut text, event.from);
-    text.push_str(r#","data":{"class":"#);
-    push_string(&mut text, &event.topic.class);
+pub fn put_event(out: &mut Vec<u8>, framing: Framing, event: &EventFrame<'_>) {
     let topic = event.topic;
-    for (name, value) in [
-        (r#","subclass":"#, topic.subclass.as_deref()),
-        (r#","type":"#, topic.kind.as_deref()),
-        (r#","obj_id":"#, topic.obj_id.as_deref()),
-    ] {
+    let class = escaped(&topic.class);
+    let optional = [
+        (r#"","subclass":""#, topic.subclass.as_deref().map(escaped)),
+        (r#"","type":""#, topic.kind.as_deref().map(escaped)),
+        (r#"","obj_id":""#, topic.obj_id.as_deref().map(escaped)),
+    ];
+    let service = event.service.map(escaped);
+    let mut digits = itoa::Buffer::new();
+    let mut parts: SmallVec<[&str; 20]> = smallvec![r#"{"class":"core","cmd":"event""#];
+    if let Some(from) = event.from {
+        parts.extend([r#","from":"#, from]);
+    }
+    parts.extend([r#","data":{"class":""#, &class]);
+    for (name, value) in &optional {
         if let Some(value) = value {
-            text.push_str(name);
-            push_string(&mut text, value);
+            parts.extend([*name, value]);
         }
     }
+    parts.push("\"");
     if !event.body.is_empty() {
-        text.push_str(r#","body":"#);
-        text.push_str(event.body.as_str());
+        parts.extend([r#","body":"#, event.body.as_str()]);
     }
-    if let Some(service) = event.service {
-        text.push_str(r#","service":"#);
-        push_string(&mut text, service);
+    if let Some(service) = &service {
+        parts.extend([r#","service":""#, service, "\""]);
     }
-    text.push('}');
     match event.tid {
-        Some(tid) => framing.put(out, &[&text, r#","tid":"#, &tid.to_string(), "}"]),
-        None => framing.put(out, &[&text, "}"]),
+        Some(tid) => parts.extend([r#"},"tid":"#, digits.format(tid), "}"]),
+        None => parts.push("}}"),
     }
-}
-
-fn push_from(text: &mut String, from: Option<&str>) {
-    if let Some(from) = from {
-        text.push_str(r#","from":"#);
-        text.push_str(from);
-    }
+    framing.put(out, &parts);
 }

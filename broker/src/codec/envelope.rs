@@ -1,6 +1,5 @@
 use std::{borrow::Cow, fmt};
 
-use bytestring::ByteString;
 use jackfield_plugin_api::{Error, ErrorCode, RawJson};
 use serde::{
     Deserialize, Deserializer,
@@ -10,17 +9,38 @@ use serde_json::value::RawValue;
 
 /// A transaction id: the JSON text of a number or a string, echoed as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tid(ByteString);
+pub struct Tid(Text);
+
+/// Most ids are small whole numbers, which need no memory of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Text {
+    Number(u64),
+    Other(Box<str>),
+}
 
 impl Tid {
-    /// The JSON text.
-    pub fn as_str(&self) -> &str {
-        &self.0
+    fn new(json: &str) -> Self {
+        match json.parse::<u64>() {
+            // `007` and `+7` are no JSON numbers, so a number's text can be made from it again.
+            Ok(number) => Self(Text::Number(number)),
+            Err(_) => Self(Text::Other(json.into())),
+        }
+    }
+
+    /// The JSON text, which may be made in `digits`.
+    pub fn text<'a>(&'a self, digits: &'a mut itoa::Buffer) -> &'a str {
+        match &self.0 {
+            Text::Number(number) => digits.format(*number),
+            Text::Other(text) => text,
+        }
     }
 
     /// The number, where it is one of the broker's own.
     pub fn number(&self) -> Option<u64> {
-        self.0.parse().ok()
+        match &self.0 {
+            Text::Number(number) => Some(*number),
+            Text::Other(_) => None,
+        }
     }
 }
 
@@ -30,7 +50,7 @@ pub enum Message<'a> {
     /// A request.
     Request(Envelope<'a>),
     /// The answer to a request of the broker's.
-    Reply(Reply),
+    Reply(Reply<'a>),
     /// Word that the answer to a request of the broker's takes longer.
     Ack(Tid),
 }
@@ -44,8 +64,8 @@ pub struct Envelope<'a> {
     pub subclass: Cow<'a, str>,
     /// Its command.
     pub cmd: Cow<'a, str>,
-    /// Its data; `{}` where it has none.
-    pub data: RawJson,
+    /// Its data.
+    pub data: Data<'a>,
     /// Its id.
     pub tid: Tid,
 }
@@ -59,11 +79,27 @@ impl Envelope<'_> {
 
 /// An answer to a request of the broker's.
 #[derive(Debug)]
-pub struct Reply {
+pub struct Reply<'a> {
     /// What it answers.
     pub tid: Tid,
     /// Its data, or its error; `invalid_reply` for what is neither.
-    pub result: Result<RawJson, Error>,
+    pub result: Result<Data<'a>, Error>,
+}
+
+/// The `data` of a message, in the message's text; `{}` where it has none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Data<'a>(Option<&'a RawValue>);
+
+impl Data<'_> {
+    /// How many bytes of text it is.
+    pub fn size(self) -> usize {
+        self.0.map_or(2, |raw| raw.get().len())
+    }
+
+    /// The same in memory of its own.
+    pub fn to_json(self) -> RawJson {
+        self.0.map_or_else(RawJson::empty, RawJson::from_raw)
+    }
 }
 
 /// A message that cannot be used.
@@ -88,24 +124,24 @@ impl Malformed {
 ///
 /// # Errors
 /// Whatever protocol §2 calls a bad message.
-pub fn parse(text: &ByteString) -> Result<Message<'_>, Malformed> {
+pub fn parse(text: &str) -> Result<Message<'_>, Malformed> {
     let fields: Fields<'_> = match serde_json::from_str(text) {
         Ok(fields) => fields,
         Err(error) => return Err(Malformed::fatal(Error::syntax(describe(&error)))),
     };
     if fields.class.is_some() || fields.cmd.is_some() {
-        return fields.into_request(text).map(Message::Request);
+        return fields.into_request().map(Message::Request);
     }
     if fields.result.is_some() {
-        return fields.into_reply(text).map(Message::Reply);
+        return fields.into_reply().map(Message::Reply);
     }
     if let Some(ack) = fields.ack {
-        return match tid(ack, text) {
+        return match tid(ack) {
             Some(tid) => Ok(Message::Ack(tid)),
             None => Err(Malformed { error: Error::syntax("ack"), tid: None, fatal: false }),
         };
     }
-    let tid = fields.tid.and_then(|raw| tid(raw, text));
+    let tid = fields.tid.and_then(tid);
     Err(Malformed { error: Error::syntax("neither request, response nor ack"), tid, fatal: false })
 }
 
@@ -130,8 +166,8 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn into_request(self, text: &ByteString) -> Result<Envelope<'a>, Malformed> {
-        let tid = self.tid.and_then(|raw| tid(raw, text));
+    fn into_request(self) -> Result<Envelope<'a>, Malformed> {
+        let tid = self.tid.and_then(tid);
         let bad = |error: Error| Malformed { error, tid: tid.clone(), fatal: false };
         if self.tid.is_some() && tid.is_none() {
             return Err(bad(Error::syntax("tid")));
@@ -141,39 +177,36 @@ impl<'a> Fields<'a> {
         let cmd = string("cmd", self.cmd).map_err(bad)?;
         let class = class.ok_or_else(|| bad(Error::missing_field("class")))?;
         let cmd = cmd.ok_or_else(|| bad(Error::missing_field("cmd")))?;
-        let data = data(self.data, text);
+        let data = data(self.data);
         let Some(tid) = tid else { return Err(bad(Error::missing_field("tid"))) };
         Ok(Envelope { class, subclass: subclass.unwrap_or(Cow::Borrowed("core")), cmd, data, tid })
     }
 
-    fn into_reply(self, text: &ByteString) -> Result<Reply, Malformed> {
+    fn into_reply(self) -> Result<Reply<'a>, Malformed> {
         let Some(raw) = self.tid else {
             return Err(Malformed { error: Error::missing_field("tid"), tid: None, fatal: false });
         };
-        let Some(tid) = tid(raw, text) else {
+        let Some(tid) = tid(raw) else {
             return Err(Malformed { error: Error::syntax("tid"), tid: None, fatal: false });
         };
         let invalid = || Error::new(ErrorCode::InvalidReply);
         let result = match self.result.map(RawValue::get) {
-            Some("\"ok\"") => Ok(data(self.data, text)),
-            Some("\"error\"") => Err(Error::verbatim(data(self.data, text)).unwrap_or_else(invalid)),
+            Some("\"ok\"") => Ok(data(self.data)),
+            Some("\"error\"") => Err(Error::verbatim(data(self.data).to_json()).unwrap_or_else(invalid)),
             _ => Err(invalid()),
         };
         Ok(Reply { tid, result })
     }
 }
 
-fn tid(raw: &RawValue, text: &ByteString) -> Option<Tid> {
+fn tid(raw: &RawValue) -> Option<Tid> {
     let json = raw.get();
     let is_id = json.starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit());
-    is_id.then(|| Tid(text.slice_ref(json)))
+    is_id.then(|| Tid::new(json))
 }
 
-fn data(raw: Option<&RawValue>, text: &ByteString) -> RawJson {
-    match raw {
-        Some(raw) if raw.get() != "null" => RawJson::from_raw_in(raw, text),
-        _ => RawJson::empty(),
-    }
+fn data(raw: Option<&RawValue>) -> Data<'_> {
+    Data(raw.filter(|raw| raw.get() != "null"))
 }
 
 /// A string field; what its text says without escapes is borrowed.
@@ -245,20 +278,24 @@ mod tests {
 
     use super::*;
 
-    fn request(text: &'static str) -> (String, String, Tid) {
-        let text = ByteString::from_static(text);
-        match parse(&text) {
-            Ok(Message::Request(it)) => {
-                (format!("{}/{}/{}", it.class, it.subclass, it.cmd), it.data.as_str().to_owned(), it.tid)
-            }
+    fn text(tid: &Tid) -> String {
+        tid.text(&mut itoa::Buffer::new()).to_owned()
+    }
+
+    fn request(text: &str) -> (String, String, String) {
+        match parse(text) {
+            Ok(Message::Request(it)) => (
+                format!("{}/{}/{}", it.class, it.subclass, it.cmd),
+                it.data.to_json().as_str().to_owned(),
+                self::text(&it.tid),
+            ),
             other => panic!("{other:?}"),
         }
     }
 
-    fn malformed(text: &'static str) -> (String, Option<String>, bool) {
-        let text = ByteString::from_static(text);
-        let Err(it) = parse(&text) else { panic!("{text}") };
-        (it.error.text().to_owned(), it.tid.map(|tid| tid.as_str().to_owned()), it.fatal)
+    fn malformed(text: &str) -> (String, Option<String>, bool) {
+        let Err(it) = parse(text) else { panic!("{text}") };
+        (it.error.text().to_owned(), it.tid.as_ref().map(self::text), it.fatal)
     }
 
     #[test]
@@ -303,9 +340,9 @@ mod tests {
 
     #[test]
     fn replies() {
-        let reply = |text: &'static str| match parse(&ByteString::from_static(text)) {
+        let reply = |text: &'static str| match parse(text) {
             Ok(Message::Reply(reply)) => {
-                reply.result.map(|data| data.as_str().to_owned()).map_err(|error| error.code())
+                reply.result.map(|data| data.to_json().as_str().to_owned()).map_err(|error| error.code())
             }
             other => panic!("{other:?}"),
         };
@@ -322,7 +359,7 @@ mod tests {
     proptest! {
         #[test]
         fn arbitrary_text_never_panics(text in ".*") {
-            drop(parse(&ByteString::from(text)));
+            drop(parse(&text));
         }
 
         #[test]
@@ -333,15 +370,14 @@ mod tests {
             ),
         ) {
             let members: Vec<_> = members.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
-            let text = ByteString::from(format!("{{{}}}", members.join(",")));
-            drop(parse(&text));
+            drop(parse(&format!("{{{}}}", members.join(","))));
         }
 
         #[test]
         fn the_tid_is_echoed_exactly(tid in "-?(0|[1-9][0-9]{0,40})(\\.[0-9]{1,10})?([eE][+-]?[0-9]{1,3})?|\"[ a-z{}\\[\\]:,é]{0,20}\"") {
-            let text = ByteString::from(format!("{{\"class\":\"a\",\"cmd\":\"b\",\"tid\": {tid} }}"));
-            match parse(&text) {
-                Ok(Message::Request(request)) => prop_assert_eq!(request.tid.as_str(), tid),
+            let message = format!("{{\"class\":\"a\",\"cmd\":\"b\",\"tid\": {tid} }}");
+            match parse(&message) {
+                Ok(Message::Request(request)) => prop_assert_eq!(text(&request.tid), tid),
                 other => prop_assert!(false, "{:?}", other),
             }
         }

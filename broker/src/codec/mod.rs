@@ -3,7 +3,8 @@
 mod close;
 mod encode;
 mod envelope;
+pub mod spare;
 
 pub use close::CloseReason;
-pub use encode::{EventFrame, Framing, put_ack, put_answer, put_error, put_event, put_request};
-pub use envelope::{Envelope, Malformed, Message, Reply, Tid, parse};
+pub use encode::{EventFrame, Framing, RequestFrame, put_ack, put_answer, put_error, put_event, put_request};
+pub use envelope::{Data, Envelope, Malformed, Message, Reply, Tid, parse};

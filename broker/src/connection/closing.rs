@@ -4,10 +4,11 @@ use std::{
     time::Duration,
 };
 
+use jackfield_plugin_api::ErrorCode;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Connection, End};
-use crate::codec::CloseReason;
+use crate::{codec::CloseReason, transport::Input};
 
 /// For how long what still comes in is read and thrown away after the broker's goodbye. Without that, a client that
 /// was still sending would be told of a reset, and lose what it was sent.
@@ -20,7 +21,9 @@ impl Connection {
             End::Close(reason) => reason,
             End::HalfClosed | End::Goodbye | End::Broken => CloseReason::Gone,
         };
-        self.link.close(reason);
+        self.input = Input::new(self.home.link.framing);
+        self.home.link.close(reason);
+        self.end_relayed(reason);
         self.end_session(reason);
         match end {
             End::Broken => {}
@@ -34,15 +37,22 @@ impl Connection {
         }
     }
 
+    /// What sessions have not answered by the time the broker stops is answered in their place.
+    fn end_relayed(&mut self, reason: CloseReason) {
+        if reason == CloseReason::Shutdown {
+            self.relayed.take().for_each(|request| request.end_relay(ErrorCode::ShuttingDown));
+        }
+    }
+
     fn end_session(&mut self, reason: CloseReason) {
-        let metrics = &self.endpoint.sessions.metrics;
+        let metrics = &self.home.endpoint.sessions.metrics;
         match reason {
             CloseReason::SlowConsumer => metrics.slow_consumers.increment(1),
             CloseReason::Silent => metrics.silent_closed.increment(1),
             _ => {}
         }
-        if let Some(session) = self.link.end() {
-            self.endpoint.sessions.end(&session, reason);
+        if let Some(session) = self.home.link.end() {
+            self.home.endpoint.sessions.end(&session, reason);
         }
         // Who waits for an answer of this client's gets `session_stop`.
         self.open = super::OpenRequests::default();
@@ -50,11 +60,12 @@ impl Connection {
 
     /// Writes out the answers that the client is still owed (protocol §1).
     async fn settle(&mut self) {
-        let deadline = Instant::now() + self.config().timeouts.answer;
+        let deadline = Instant::now() + self.config.timeouts.answer;
         let settled = poll_fn(|cx| {
-            self.link.outbound.register(cx.waker());
+            self.home.link.outbound.register(cx.waker());
+            self.refresh_config();
             self.poll_gate(cx);
-            let quiet = self.gate.is_none() && self.link.inflight() == 0;
+            let quiet = self.gate.is_none() && self.home.link.inflight() == 0;
             match self.poll_flushed(cx) {
                 Poll::Ready(true) if !quiet => Poll::Pending,
                 flushed => flushed,
@@ -73,7 +84,7 @@ impl Connection {
             self.channel.discard_queue();
             self.drop_queue(reason);
         }
-        self.link.outbound.close();
+        self.home.link.outbound.close();
         self.channel.push_close(reason);
         self.flush(reason).await;
         self.shut_down().await;
@@ -90,8 +101,8 @@ impl Connection {
     }
 
     fn drop_queue(&self, reason: CloseReason) {
-        let dropped = self.link.outbound.discard();
-        self.endpoint.sessions.metrics.events_dropped.add(super::drop_reason(reason), dropped);
+        let dropped = self.home.link.outbound.discard();
+        self.home.endpoint.sessions.metrics.events_dropped.add(super::drop_reason(reason), dropped);
     }
 
     /// Writes out what is queued, as long as the socket takes it.
@@ -99,7 +110,7 @@ impl Connection {
         let most = match reason {
             // It has shown that it does not read, or does not answer: the goodbye gets a chance, no more.
             CloseReason::SlowConsumer | CloseReason::Silent => LINGER,
-            _ => self.config().timeouts.write,
+            _ => self.config.timeouts.write,
         };
         timeout(most, poll_fn(|cx| self.poll_flushed(cx))).await.ok();
     }

@@ -1,15 +1,16 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, Ordering, fence},
     },
     time::Duration,
 };
 
 use async_trait::async_trait;
-use jackfield_plugin_api::{Call, Caller, Error, ErrorCode, Login, RawObject, Result};
+use jackfield_plugin_api::{Call, Caller, Error, ErrorCode, Login, RawJson, RawObject, Result};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use super::Endpoint;
 use crate::{
@@ -20,15 +21,20 @@ use crate::{
 };
 
 /// A request that is not answered within this gets an ack (protocol §2).
-const FIRST_ACK: Duration = Duration::from_secs(1);
+pub(super) const FIRST_ACK: Duration = Duration::from_secs(1);
 
 /// A handler that keeps time itself is ended when its caller was gone twice in a row, this long apart.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 
+/// What the requests of one connection have in common.
+pub(super) struct Home {
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) link: Arc<Link>,
+}
+
 /// A client's request, until it is answered.
 pub(super) struct InFlight {
-    endpoint: Arc<Endpoint>,
-    link: Arc<Link>,
+    home: Arc<Home>,
     caller: Arc<Caller>,
     tid: Tid,
     /// How many bytes of data it brought.
@@ -36,18 +42,28 @@ pub(super) struct InFlight {
     /// When the handler last acked by itself.
     acked: Mutex<Option<Instant>>,
     end_session: AtomicBool,
+    relay: Mutex<Relayed>,
+}
+
+/// Whether a session answers it in the handler's place.
+enum Relayed {
+    No,
+    /// It is to do so.
+    Waiting(Waiting),
+    /// It has done so.
+    Answered,
 }
 
 impl InFlight {
-    pub(super) fn new(endpoint: &Arc<Endpoint>, link: &Arc<Link>, tid: Tid, size: usize) -> Self {
+    pub(super) fn new(home: &Arc<Home>, tid: Tid, size: usize) -> Self {
         Self {
-            endpoint: Arc::clone(endpoint),
-            link: Arc::clone(link),
-            caller: link.caller(),
+            home: Arc::clone(home),
+            caller: home.link.caller(),
             tid,
             size,
             acked: Mutex::new(None),
             end_session: AtomicBool::new(false),
+            relay: Mutex::new(Relayed::No),
         }
     }
 
@@ -55,16 +71,53 @@ impl InFlight {
         &self.tid
     }
 
+    /// Counts it among those that wait for their handlers, as long as what this gives is held.
+    pub(super) fn wait_for_handler(&self) -> Waiting {
+        Waiting::new(&self.home, self.size, &self.home.endpoint.handlers)
+    }
+
+    /// A session is to answer it, unless it has done so by now.
+    pub(super) fn wait_for_relay(&self) {
+        let waiting = Waiting::new(&self.home, self.size, &self.home.endpoint.relays);
+        let mut relay = self.relay.lock();
+        if matches!(*relay, Relayed::No) {
+            *relay = Relayed::Waiting(waiting);
+        } else {
+            drop(relay);
+            drop(waiting);
+        }
+    }
+
+    /// Answers in the place of a session that has not yet done so.
+    pub(super) fn end_relay(&self, error: ErrorCode) {
+        self.answer_relayed(Err(error.into()));
+    }
+
+    fn answer_relayed(&self, result: Result<RawJson>) {
+        let before = std::mem::replace(&mut *self.relay.lock(), Relayed::Answered);
+        if matches!(before, Relayed::Answered) {
+            return;
+        }
+        self.queue_answer(Answered { result, unrecognized: None });
+        drop(before);
+    }
+
+    /// Acks a request that a session has neither answered nor acked so far.
+    pub(super) fn ack_relayed(&self) {
+        if matches!(*self.relay.lock(), Relayed::Waiting(_)) && self.acked.lock().is_none() {
+            self.send_ack();
+        }
+    }
+
     /// Waits for a handler that could not answer at once, acks for it, ends it when it takes too long, and answers.
-    pub(super) async fn run(self: Arc<Self>, running: Running) {
-        let _waiting = Waiting::new(&self.endpoint, &self.link, self.size);
+    pub(super) async fn run(self: Arc<Self>, _waiting: Waiting, running: Running) {
         let answered = self.supervise(running).await;
         self.queue_answer(answered);
     }
 
     async fn supervise(&self, Running { mode, mut work }: Running) -> Answered {
         let started = Instant::now();
-        let limit = self.endpoint.sessions.settings.load().timeouts.handler;
+        let limit = self.home.endpoint.sessions.settings.load().timeouts.handler;
         let mut first_ack = Some(started + FIRST_ACK);
         let mut abandoned = false;
         loop {
@@ -72,13 +125,13 @@ impl InFlight {
             // Who keeps time itself is looked after from time to time: its caller may have gone.
             let look = Instant::now() + LOOK_AFTER;
             let next = first_ack.into_iter().chain(deadline).fold(look, Instant::min);
-            let stopped = self.endpoint.stop_handlers.run_until_cancelled(timeout_at(next, &mut work));
+            let stopped = self.home.endpoint.stop_handlers.run_until_cancelled(timeout_at(next, &mut work));
             match stopped.await {
                 Some(Ok(answered)) => return answered,
                 Some(Err(_)) => {}
                 None => return Error::new(ErrorCode::ShuttingDown).into(),
             }
-            if mode.keeps_own_time && self.link.has_ended() && std::mem::replace(&mut abandoned, true) {
+            if mode.keeps_own_time && self.home.link.has_ended() && std::mem::replace(&mut abandoned, true) {
                 return Error::new(ErrorCode::SessionStop).into();
             }
             if first_ack.take_if(|at| *at <= next).is_some() {
@@ -94,7 +147,7 @@ impl InFlight {
     fn send_ack(&self) {
         let limit = self.outbound_limit();
         // A connection that takes no more is closing.
-        self.link.push_answer(limit, |out, framing| put_ack(out, framing, &self.tid)).ok();
+        self.home.link.push_answer(limit, |out, framing| put_ack(out, framing, &self.tid)).ok();
     }
 
     fn queue_answer(&self, answered: Answered) {
@@ -102,35 +155,40 @@ impl InFlight {
         let (ended, pushed) = match &answered.result {
             Ok(data) => (
                 Outcome::Ok,
-                self.link
+                self.home
+                    .link
                     .push_answer(self.outbound_limit(), |out, framing| put_answer(out, framing, tid, data)),
             ),
             Err(error) => (
                 Outcome::Error,
-                self.link.push_answer(self.outbound_limit(), |out, framing| {
+                self.home.link.push_answer(self.outbound_limit(), |out, framing| {
                     put_error(out, framing, Some(tid), error)
                 }),
             ),
         };
         let ended = if pushed.is_ok() { ended } else { Outcome::Unanswerable };
-        self.endpoint.sessions.metrics.requests.add(ended, 1);
+        self.home.endpoint.sessions.metrics.requests.add(ended, 1);
         self.answered(answered);
     }
 
     /// Sees to what comes after an answer.
     pub(super) fn answered(&self, Answered { result, unrecognized }: Answered) {
-        let Some(session) = self.link.session() else { return };
+        let Some(session) = self.home.link.session() else { return };
         // protocol.md §5: the request was served.
         if let Some(unrecognized) = unrecognized.filter(|_| result.is_ok()) {
-            self.endpoint.sessions.notify_unrecognized(&session, &unrecognized.command, &unrecognized.fields);
+            self.home.endpoint.sessions.notify_unrecognized(
+                &session,
+                &unrecognized.command,
+                &unrecognized.fields,
+            );
         }
         if self.end_session.load(Ordering::Acquire) {
-            self.endpoint.sessions.close(&session, CloseReason::Stopped);
+            self.home.endpoint.sessions.close(&session, CloseReason::Stopped);
         }
     }
 
     fn outbound_limit(&self) -> usize {
-        self.endpoint.sessions.settings.load().limits.outbound_bytes
+        self.home.endpoint.sessions.settings.load().limits.outbound_bytes
     }
 }
 
@@ -149,31 +207,53 @@ impl Call for InFlight {
         self.end_session.store(true, Ordering::Release);
     }
 
+    fn answer(&self, result: Result<RawJson>) {
+        self.answer_relayed(result);
+    }
+
     async fn login(&self, login: Login) -> Result<RawObject> {
-        self.endpoint.sessions.login(&self.link, login).await
+        self.home.endpoint.sessions.login(&self.home.link, login).await
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if matches!(*self.relay.get_mut(), Relayed::Waiting(_)) {
+            // Nobody holds on to it any more: the session that was to answer has ended.
+            let draining = self.home.endpoint.sessions.is_draining();
+            self.end_relay(if draining { ErrorCode::ShuttingDown } else { ErrorCode::SessionStop });
+        }
     }
 }
 
 /// Counts a request among those that wait, as long as it does.
-struct Waiting {
-    endpoint: Arc<Endpoint>,
-    link: Arc<Link>,
+pub(super) struct Waiting {
+    home: Arc<Home>,
     size: usize,
+    _tracked: TaskTrackerToken,
 }
 
 impl Waiting {
-    fn new(endpoint: &Arc<Endpoint>, link: &Arc<Link>, size: usize) -> Self {
-        endpoint.sessions.metrics.requests_pending.increment(1.0);
-        Self { endpoint: Arc::clone(endpoint), link: Arc::clone(link), size }
+    fn new(home: &Arc<Home>, size: usize, tracker: &TaskTracker) -> Self {
+        home.link.inflight.fetch_add(1, Ordering::AcqRel);
+        home.link.inflight_bytes.fetch_add(size, Ordering::AcqRel);
+        home.endpoint.sessions.metrics.requests_pending.increment(1.0);
+        Self { home: Arc::clone(home), size, _tracked: tracker.token() }
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.endpoint.sessions.metrics.requests_pending.decrement(1.0);
-        self.link.inflight.fetch_sub(1, Ordering::AcqRel);
-        self.link.inflight_bytes.fetch_sub(self.size, Ordering::AcqRel);
-        // A connection that ends waits for the last of them.
-        self.link.outbound.wake();
+        let Home { endpoint, link } = &*self.home;
+        endpoint.sessions.metrics.requests_pending.decrement(1.0);
+        link.inflight_bytes.fetch_sub(self.size, Ordering::AcqRel);
+        if link.inflight.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
+        // Either this sees that the connection is ending, or that sees that this was the last it waited for.
+        fence(Ordering::SeqCst);
+        if link.has_ended() {
+            link.outbound.wake();
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod closing;
 mod inflight;
 mod open;
+mod relayed;
 mod requests;
 mod timers;
 
@@ -12,7 +13,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytestring::ByteString;
 use futures_util::{FutureExt, future::BoxFuture};
 use jackfield_plugin_api::PeerCertificate;
 use tokio::time::Instant;
@@ -23,16 +23,17 @@ use crate::{
     config::Config,
     lifecycle::Sessions,
     router::Router,
-    session::{Frame, Link},
+    session::{Item, Link},
     telemetry::DropReason,
-    transport::{Channel, Inbound, Stream},
+    transport::{Channel, Inbound, Input, Stream},
 };
+use inflight::Home;
 use open::{Expected, OpenRequests};
+use relayed::RelayedRequests;
 use requests::RateLimit;
 use timers::Timers;
 
-/// Frames are taken from the queue in batches of at most so many, and bytes.
-const BATCH_FRAMES: usize = 64;
+/// So many bytes are taken from the queue at a time, and no more as long as so many wait to be written.
 const BATCH_BYTES: usize = 64 << 10;
 
 /// How often a connection goes round, each time with up to 64 KiB of its client's, before others on the thread have
@@ -51,6 +52,8 @@ pub struct Endpoint {
     pub sessions: Arc<Sessions>,
     /// The handlers that had to wait.
     pub handlers: TaskTracker,
+    /// The requests that sessions are to answer.
+    pub relays: TaskTracker,
     /// Set when those that still wait are to be ended.
     pub stop_handlers: CancellationToken,
 }
@@ -80,14 +83,17 @@ pub async fn serve(endpoint: Arc<Endpoint>, socket: Socket) {
 }
 
 struct Connection {
-    endpoint: Arc<Endpoint>,
-    link: Arc<Link>,
+    home: Arc<Home>,
+    /// The configuration in force when its turn began.
+    config: Arc<Config>,
+    input: Input,
     channel: Channel,
     open: OpenRequests,
+    relayed: RelayedRequests,
     /// A login under way: what comes behind it waits.
     gate: Option<BoxFuture<'static, ()>>,
     /// A request that waits until the client has read its answers.
-    held: Option<ByteString>,
+    held: Option<Box<str>>,
     /// Whether what was read may hold another message.
     unread: bool,
     /// Whether bytes were written that the stream may hold back.
@@ -111,22 +117,22 @@ enum End {
 
 impl Connection {
     fn new(endpoint: Arc<Endpoint>, socket: Socket) -> Self {
-        let config = endpoint.sessions.settings.load();
-        let channel = Channel::new(socket.stream, socket.framing, config.limits.message_bytes);
+        let config = endpoint.sessions.settings.load_full();
         let timers = Timers::new(socket.accepted + config.timeouts.login);
         let service = Arc::clone(&endpoint.sessions.service);
         let link = Link::new(socket.id, socket.framing, service, socket.remote);
         let link = Arc::new(link.with_certificate(socket.certificate));
-        drop(config);
         endpoint.sessions.metrics.connections.increment(1.0);
         if !endpoint.sessions.anonymous.insert(&link) {
             link.close(CloseReason::Shutdown);
         }
         Self {
-            endpoint,
-            link,
-            channel,
+            home: Arc::new(Home { endpoint, link }),
+            config,
+            input: Input::new(socket.framing),
+            channel: Channel::new(socket.stream, socket.framing),
             open: OpenRequests::default(),
+            relayed: RelayedRequests::default(),
             gate: None,
             held: None,
             unread: false,
@@ -136,17 +142,21 @@ impl Connection {
         }
     }
 
-    fn config(&self) -> arc_swap::Guard<Arc<Config>> {
-        self.endpoint.sessions.settings.load()
+    fn refresh_config(&mut self) {
+        let config = self.home.endpoint.sessions.settings.load();
+        if !Arc::ptr_eq(&config, &self.config) {
+            self.config = Arc::clone(&config);
+        }
     }
 
     /// Does all that can be done without waiting.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        self.link.outbound.register(cx.waker());
+        self.home.link.outbound.register(cx.waker());
+        self.refresh_config();
         for _ in 0..READS_IN_A_TURN {
             let waits_for_login =
                 |reason: &CloseReason| self.gate.is_some() && *reason != CloseReason::Shutdown;
-            if let Some(reason) = self.link.close_reason().filter(|reason| !waits_for_login(reason)) {
+            if let Some(reason) = self.home.link.close_reason().filter(|reason| !waits_for_login(reason)) {
                 return Poll::Ready(End::Close(reason));
             }
             if self.open.len() > MOST_OPEN {
@@ -155,7 +165,9 @@ impl Connection {
             if self.poll_output(cx).is_err() {
                 return Poll::Ready(End::Broken);
             }
-            match self.poll_input(cx) {
+            let input = self.poll_input(cx);
+            self.input.settle();
+            match input {
                 Ok(true) => continue,
                 Ok(false) => {}
                 Err(end) => return Poll::Ready(end),
@@ -183,7 +195,7 @@ impl Connection {
             }
             match self.channel.poll_write(cx)? {
                 Poll::Ready(written) => {
-                    self.endpoint.sessions.metrics.bytes_sent.increment(written as u64);
+                    self.home.endpoint.sessions.metrics.bytes_sent.increment(written as u64);
                     self.timers.stalled = None;
                     self.unflushed = true;
                 }
@@ -209,22 +221,17 @@ impl Connection {
     fn take_frames(&mut self) {
         while self.channel.pending() < BATCH_BYTES {
             let (channel, open) = (&mut self.channel, &mut self.open);
-            let answer = self.endpoint.sessions.settings.load().timeouts.answer;
+            let answer = self.config.timeouts.answer;
             let mut deadline = None;
             let mut expect = |tid, expected| {
                 let deadline = *deadline.get_or_insert_with(|| Instant::now() + answer);
                 open.insert(tid, expected, deadline);
             };
-            let more = self.link.outbound.take(BATCH_FRAMES, BATCH_BYTES, |frame| match frame {
-                Frame::Answer(bytes) | Frame::Event { bytes, tid: None } => channel.push(bytes),
-                Frame::Event { bytes, tid: Some(tid) } => {
-                    expect(tid, Expected::Event);
-                    channel.push(bytes);
-                }
-                Frame::Request { bytes, tid, waiter } => {
-                    expect(tid, Expected::Answer(waiter));
-                    channel.push(bytes);
-                }
+            let more = self.home.link.outbound.take(BATCH_BYTES, |item| match item {
+                Item::Bytes(bytes) => channel.tail().extend_from_slice(bytes),
+                Item::Shared(bytes) => channel.push(bytes),
+                Item::Event(tid) => expect(tid, Expected::Event),
+                Item::Request(tid, waiter) => expect(tid, Expected::Answer(waiter)),
             });
             if !more {
                 return;
@@ -239,11 +246,11 @@ impl Connection {
         if !self.may_read() {
             return Ok(progress);
         }
-        match self.channel.poll_read(cx) {
+        match self.channel.poll_fill(&mut self.input, cx) {
             Poll::Pending => Ok(progress),
             Poll::Ready(Ok(0)) => Err(End::HalfClosed),
             Poll::Ready(Ok(received)) => {
-                self.endpoint.sessions.metrics.bytes_received.increment(received as u64);
+                self.home.endpoint.sessions.metrics.bytes_received.increment(received as u64);
                 self.timers.last_received = Instant::now();
                 self.unread = true;
                 self.handle_messages(cx)?;
@@ -265,29 +272,45 @@ impl Connection {
 
     /// Nothing is read while a login is under way, nor behind a request that waits.
     fn may_read(&self) -> bool {
-        self.gate.is_none() && self.held.is_none() && self.link.close_reason().is_none()
+        self.gate.is_none() && self.held.is_none() && self.home.link.close_reason().is_none()
     }
 
     /// Whether the client is behind with reading its answers. Its requests wait then, and what comes behind them;
     /// its answers to the broker's own get through (protocol §2).
     fn is_behind(&self) -> bool {
-        self.channel.pending() + self.link.outbound.bytes() > self.config().limits.outbound_bytes / 2
+        self.channel.pending() + self.home.link.outbound.bytes() > self.config.limits.outbound_bytes / 2
     }
 
     fn handle_messages(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let limit = self.config().limits.message_bytes;
+        let limit = self.config.limits.message_bytes;
         let mut progress = false;
         if self.gate.is_none()
             && !self.is_behind()
             && let Some(text) = self.held.take()
         {
-            self.message(text, cx)?;
+            self.message(&text, cx)?;
             progress = true;
         }
+        if !self.unread {
+            return Ok(progress);
+        }
+        // Taken out, for messages are handled where they lie.
+        let mut input = std::mem::replace(&mut self.input, Input::new(self.home.link.framing));
+        let handled = self.handle_input(&mut input, limit, cx);
+        self.input = input;
+        handled.map(|any| any || progress)
+    }
+
+    fn handle_input(&mut self, input: &mut Input, limit: usize, cx: &mut Context<'_>) -> Result<bool, End> {
+        let mut progress = false;
         while self.unread && self.may_read() {
-            match self.channel.next_message(limit) {
+            match input.next(limit) {
                 Ok(Some(Inbound::Message(text))) => self.message(text, cx)?,
-                Ok(Some(Inbound::Close)) => return Err(End::Goodbye),
+                Ok(Some(Inbound::Answer(bytes))) => self.channel.tail().extend_from_slice(&bytes),
+                Ok(Some(Inbound::Goodbye(bytes))) => {
+                    self.channel.tail().extend_from_slice(&bytes);
+                    return Err(End::Goodbye);
+                }
                 Ok(None) => self.unread = false,
                 Err(violation) => return Err(self.violated(violation, limit)),
             }
@@ -299,13 +322,13 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let sessions = &self.endpoint.sessions;
-        sessions.anonymous.remove(&self.link);
-        if let Some(session) = self.link.end() {
+        let sessions = &self.home.endpoint.sessions;
+        sessions.anonymous.remove(&self.home.link);
+        if let Some(session) = self.home.link.end() {
             sessions.end(&session, CloseReason::Gone);
         }
-        let reason = drop_reason(self.link.close_reason().unwrap_or(CloseReason::Gone));
-        sessions.metrics.events_dropped.add(reason, self.link.outbound.discard());
+        let reason = drop_reason(self.home.link.close_reason().unwrap_or(CloseReason::Gone));
+        sessions.metrics.events_dropped.add(reason, self.home.link.outbound.discard());
         sessions.metrics.connections.decrement(1.0);
     }
 }

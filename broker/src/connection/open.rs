@@ -2,10 +2,10 @@ use std::collections::{BTreeSet, VecDeque};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use jackfield_plugin_api::{Error, ErrorCode, RawJson};
+use jackfield_plugin_api::{Error, ErrorCode};
 use tokio::time::{Duration, Instant};
 
-use crate::session::Waiter;
+use crate::{codec::Data, session::Waiter};
 
 /// The broker's requests that a client has not answered yet.
 #[derive(Default)]
@@ -57,7 +57,7 @@ impl OpenRequests {
     pub(super) fn answered(
         &mut self,
         tid: Option<u64>,
-        result: Result<RawJson, Error>,
+        result: Result<Data<'_>, Error>,
         more: Duration,
     ) -> bool {
         if let Some(open) = tid.and_then(|tid| self.open.get(&tid))
@@ -68,7 +68,7 @@ impl OpenRequests {
         self.answer(tid, result)
     }
 
-    fn answer(&mut self, tid: Option<u64>, result: Result<RawJson, Error>) -> bool {
+    fn answer(&mut self, tid: Option<u64>, result: Result<Data<'_>, Error>) -> bool {
         let Some((tid, open)) = tid.and_then(|tid| Some((tid, self.open.remove(&tid)?))) else {
             return false;
         };
@@ -93,8 +93,8 @@ impl OpenRequests {
         }
         (open.acked, open.deadline) = (true, Instant::now() + more);
         self.acked.insert((open.deadline, tid));
-        if let Expected::Answer(Waiter { acks: Some(caller), .. }) = &open.expected {
-            caller.ack();
+        if let Expected::Answer(waiter) = &open.expected {
+            waiter.ack();
         }
         true
     }
@@ -137,16 +137,16 @@ impl OpenRequests {
 }
 
 impl Expected {
-    fn answer(self, result: Result<RawJson, Error>) {
+    fn answer(self, result: Result<Data<'_>, Error>) {
         if let Self::Answer(waiter) = self {
-            // Who waited may have given up.
-            waiter.reply.send(result).ok();
+            waiter.answer(result.map(Data::to_json));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use jackfield_plugin_api::RawJson;
     use tokio::sync::oneshot;
 
     use super::*;
@@ -157,7 +157,7 @@ mod tests {
         deadline: Instant,
     ) -> oneshot::Receiver<Result<RawJson, Error>> {
         let (reply, answer) = oneshot::channel();
-        open.insert(tid, Expected::Answer(Waiter { reply, acks: None, held: None }), deadline);
+        open.insert(tid, Expected::Answer(Waiter::Task { reply, acks: None, held: None }), deadline);
         answer
     }
 
@@ -169,9 +169,9 @@ mod tests {
         for tid in 1..=12 {
             last = asked(&mut open, tid, soon);
             assert!(open.ack(Some(tid), Duration::from_secs(3)));
-            assert!(tid == 12 || open.answer(Some(tid), Ok(RawJson::empty())));
+            assert!(tid == 12 || open.answer(Some(tid), Ok(Data::default())));
         }
-        assert!(open.answer(Some(0), Ok(RawJson::empty())));
+        assert!(open.answer(Some(0), Ok(Data::default())));
         assert!(open.expire(start + Duration::from_secs(2)).is_ok());
         assert!(open.expire(start + Duration::from_secs(60)).is_err());
         assert!(last.try_recv().unwrap().unwrap_err().is(ErrorCode::Timeout));
@@ -184,14 +184,14 @@ mod tests {
         for tid in 1..=3 {
             open.insert(tid, Expected::Event, start);
         }
-        assert!(open.answered(Some(2), Ok(RawJson::empty()), Duration::from_secs(10)));
-        assert!(open.answered(Some(1), Ok(RawJson::empty()), Duration::from_secs(10)));
+        assert!(open.answered(Some(2), Ok(Data::default()), Duration::from_secs(10)));
+        assert!(open.answered(Some(1), Ok(Data::default()), Duration::from_secs(10)));
         assert!(open.expire(start + Duration::from_secs(5)).is_ok());
         assert!(open.expire(start + Duration::from_secs(20)).is_err());
         let mut skipped = OpenRequests::default();
         skipped.insert(1, Expected::Event, start);
         skipped.insert(2, Expected::Event, start);
-        assert!(skipped.answered(Some(2), Ok(RawJson::empty()), Duration::from_secs(10)));
+        assert!(skipped.answered(Some(2), Ok(Data::default()), Duration::from_secs(10)));
         assert!(skipped.expire(start).is_err());
     }
 

@@ -4,14 +4,13 @@ use std::{
     task::Context,
 };
 
-use bytestring::ByteString;
 use futures_util::FutureExt;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use jackfield_plugin_api::{Call, Error, ErrorCode};
 
 use super::{Connection, End, inflight::InFlight};
 use crate::{
-    codec::{self, CloseReason, Envelope, Malformed, Message, put_answer, put_error},
+    codec::{self, CloseReason, Envelope, Malformed, Message, Reply, put_answer, put_error},
     router::{Answered, Routed, Wanted},
     telemetry::{BadInput, Outcome},
     transport::{HandshakeError, Violation},
@@ -19,18 +18,18 @@ use crate::{
 
 impl Connection {
     /// Handles one message of the client's.
-    pub(super) fn message(&mut self, text: ByteString, cx: &mut Context<'_>) -> Result<(), End> {
-        match codec::parse(&text) {
-            Ok(Message::Request(_)) if self.is_behind() => self.held = Some(text),
+    pub(super) fn message(&mut self, text: &str, cx: &mut Context<'_>) -> Result<(), End> {
+        match codec::parse(text) {
+            Ok(Message::Request(_)) if self.is_behind() => self.held = Some(text.into()),
             Ok(Message::Request(envelope)) => self.request(envelope, cx),
-            Ok(Message::Reply(reply)) => {
-                let more = self.config().timeouts.answer;
-                if !self.open.answered(reply.tid.number(), reply.result, more) {
+            Ok(Message::Reply(Reply { tid, result })) => {
+                let more = self.config.timeouts.answer;
+                if !self.open.answered(tid.number(), result, more) {
                     self.count_bad(BadInput::UnknownTid);
                 }
             }
             Ok(Message::Ack(tid)) => {
-                let more = self.config().timeouts.acked;
+                let more = self.config.timeouts.acked;
                 if !self.open.ack(tid.number(), more) {
                     self.count_bad(BadInput::UnknownTid);
                 }
@@ -42,14 +41,15 @@ impl Connection {
 
     fn malformed(&mut self, malformed: &Malformed) -> Result<(), End> {
         self.count_bad(if malformed.fatal { BadInput::Message } else { BadInput::Envelope });
-        put_error(self.channel.answers(), self.link.framing, malformed.tid.as_ref(), &malformed.error);
+        put_error(self.channel.tail(), self.home.link.framing, malformed.tid.as_ref(), &malformed.error);
         if malformed.fatal { Err(End::Close(CloseReason::Syntax)) } else { Ok(()) }
     }
 
     /// Answers what the client must not send.
     pub(super) fn violated(&mut self, violation: Violation, limit: usize) -> End {
         if violation == Violation::Tls {
-            HandshakeError::UnexpectedTls.report(&self.link.caller().remote, &self.endpoint.sessions.metrics);
+            HandshakeError::UnexpectedTls
+                .report(&self.home.link.caller().remote, &self.home.endpoint.sessions.metrics);
             return End::Close(CloseReason::Protocol);
         }
         self.count_bad(BadInput::Message);
@@ -58,32 +58,35 @@ impl Connection {
             Violation::NotUtf8 => (Error::syntax("not UTF-8"), CloseReason::Syntax),
             Violation::Protocol | Violation::Tls => return End::Close(CloseReason::Protocol),
         };
-        put_error(self.channel.answers(), self.link.framing, None, &error);
+        put_error(self.channel.tail(), self.home.link.framing, None, &error);
         End::Close(reason)
     }
 
     fn request(&mut self, envelope: Envelope<'_>, cx: &mut Context<'_>) {
         if let Err(error) = self.admit(&envelope) {
-            self.endpoint.sessions.metrics.requests.add(Outcome::Error, 1);
-            return put_error(self.channel.answers(), self.link.framing, Some(&envelope.tid), &error);
+            self.home.endpoint.sessions.metrics.requests.add(Outcome::Error, 1);
+            return put_error(self.channel.tail(), self.home.link.framing, Some(&envelope.tid), &error);
         }
         let is_login = envelope.is_core("user", "login");
         let Envelope { class, subclass, cmd, .. } = &envelope;
-        tracing::trace!(connection = self.link.id, %class, %subclass, %cmd, "request");
-        let size = envelope.data.len();
-        let inflight = Arc::new(InFlight::new(&self.endpoint, &self.link, envelope.tid, size));
+        tracing::trace!(connection = self.home.link.id, %class, %subclass, %cmd, "request");
+        let size = envelope.data.size();
+        let inflight = Arc::new(InFlight::new(&self.home, envelope.tid, size));
         let call: Arc<dyn Call> = Arc::clone(&inflight) as _;
         let wanted = Wanted { class: &envelope.class, subclass: &envelope.subclass, cmd: &envelope.cmd };
-        match self.endpoint.router.route(wanted, envelope.data, &call, &self.link.turn, cx) {
+        let data = envelope.data.to_json();
+        match self.home.endpoint.router.route(wanted, data, &call, &self.home.link.turn, cx) {
             Routed::Done(answered) => self.answer(&inflight, answered),
+            Routed::Relayed => {
+                inflight.wait_for_relay();
+                self.relayed.add(&inflight);
+            }
             Routed::Running(running) => {
-                self.link.inflight.fetch_add(1, Ordering::AcqRel);
-                self.link.inflight_bytes.fetch_add(size, Ordering::AcqRel);
-                let work = inflight.run(running);
+                let work = Arc::clone(&inflight).run(inflight.wait_for_handler(), running);
                 if is_login {
                     self.gate = Some(work.boxed());
                 } else {
-                    self.endpoint.handlers.spawn(work);
+                    self.home.endpoint.handlers.spawn(work);
                 }
             }
         }
@@ -92,23 +95,23 @@ impl Connection {
     /// What is asked before anything about the command is.
     fn admit(&mut self, envelope: &Envelope<'_>) -> Result<(), Error> {
         let is_ping = envelope.is_core("core", "ping");
-        let sessions = Arc::clone(&self.endpoint.sessions);
-        if sessions.is_draining() {
+        if self.home.endpoint.sessions.is_draining() {
             return Err(ErrorCode::ShuttingDown.into());
         }
         if is_ping {
             return Ok(());
         }
-        if !self.link.is_session() && !envelope.is_core("user", "login") {
+        if !self.home.link.is_session() && !envelope.is_core("user", "login") {
             return Err(ErrorCode::NotAuthenticated.into());
         }
-        let limits = &sessions.settings.load().limits;
-        if self.link.is_session() && !self.rate.admits(limits.requests_per_second) {
+        let limits = &self.config.limits;
+        if self.home.link.is_session() && !self.rate.admits(limits.requests_per_second) {
             return Err(ErrorCode::RateLimited.into());
         }
         // What waits is weighed too: a thousand small requests are not a thousand of a mebibyte.
-        let weight = self.link.inflight_bytes.load(Ordering::Acquire);
-        if self.link.inflight() >= limits.inflight || weight > limits.outbound_bytes.max(limits.message_bytes)
+        let weight = self.home.link.inflight_bytes.load(Ordering::Acquire);
+        if self.home.link.inflight() >= limits.inflight
+            || weight > limits.outbound_bytes.max(limits.message_bytes)
         {
             return Err(ErrorCode::TooManyRequests.into());
         }
@@ -117,8 +120,8 @@ impl Connection {
 
     /// Answers a request that was served in place.
     fn answer(&mut self, inflight: &InFlight, answered: Answered) {
-        let metrics = &self.endpoint.sessions.metrics;
-        let (out, framing) = (self.channel.answers(), self.link.framing);
+        let metrics = &self.home.endpoint.sessions.metrics;
+        let (out, framing) = (self.channel.tail(), self.home.link.framing);
         match &answered.result {
             Ok(data) => {
                 metrics.requests.add(Outcome::Ok, 1);
@@ -133,7 +136,7 @@ impl Connection {
     }
 
     fn count_bad(&self, kind: BadInput) {
-        self.endpoint.sessions.metrics.bad_input.add(kind, 1);
+        self.home.endpoint.sessions.metrics.bad_input.add(kind, 1);
     }
 }
 

@@ -1,14 +1,14 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
-use jackfield_plugin_api::{CommandKey, RawJson};
 use tokio::time::{Instant, Sleep};
 
 use super::{Connection, open::Expected};
-use crate::{codec::CloseReason, codec::put_request};
+use crate::codec::{CloseReason, RequestFrame, put_request};
 
 /// The times that a connection keeps. One sleep serves them all: it fires at the earliest, or before it.
 pub(super) struct Timers {
@@ -48,8 +48,8 @@ impl Connection {
     }
 
     fn next_time(&self) -> Instant {
-        let timeouts = &self.config().timeouts;
-        let by_state = match self.link.session() {
+        let timeouts = &self.config.timeouts;
+        let by_state = match self.home.link.session() {
             None => self.timers.login,
             Some(session) => {
                 let ping = self.quiet_since() + timeouts.ping;
@@ -57,7 +57,10 @@ impl Connection {
             }
         };
         let stalled = self.timers.stalled.map(|since| since + timeouts.write);
-        [self.open.next_deadline(), stalled].into_iter().flatten().fold(by_state, Instant::min)
+        [self.open.next_deadline(), self.relayed.next_ack(), stalled]
+            .into_iter()
+            .flatten()
+            .fold(by_state, Instant::min)
     }
 
     fn quiet_since(&self) -> Instant {
@@ -66,30 +69,31 @@ impl Connection {
     }
 
     fn see_to_times(&mut self, now: Instant) -> Result<(), CloseReason> {
-        let timeouts = self.config().timeouts.clone();
+        let config = Arc::clone(&self.config);
+        let timeouts = &config.timeouts;
         if self.timers.stalled.is_some_and(|since| since + timeouts.write <= now) {
             return Err(CloseReason::SlowConsumer);
         }
+        self.relayed.ack_due(now);
         self.open.expire(now).map_err(|_| CloseReason::Silent)?;
-        let Some(session) = self.link.session() else {
+        let Some(session) = self.home.link.session() else {
             return if self.timers.login <= now { Err(CloseReason::Silent) } else { Ok(()) };
         };
         if session.expires.is_some_and(|expires| expires <= now) {
             return Err(CloseReason::Expired);
         }
         if self.quiet_since() + timeouts.ping <= now {
-            self.ping(now, &timeouts);
+            self.ping(now, timeouts);
         }
         Ok(())
     }
 
     fn ping(&mut self, now: Instant, timeouts: &crate::config::Timeouts) {
-        let tid = self.endpoint.sessions.events.next_tid();
-        // A number is always JSON.
-        let interval = seconds(timeouts.ping);
-        let data = RawJson::from_text(format!(r#"{{"time":{interval}}}"#)).unwrap_or_default();
-        let command = CommandKey::new("core", "core", "ping");
-        put_request(self.channel.answers(), self.link.framing, &command, &data, None, tid);
+        let tid = self.home.endpoint.sessions.events.next_tid();
+        let data = format!(r#"{{"time":{}}}"#, seconds(timeouts.ping));
+        let request =
+            RequestFrame { class: "core", subclass: "core", cmd: "ping", data: &data, from: None, tid };
+        put_request(self.channel.tail(), self.home.link.framing, &request);
         self.open.insert(tid, Expected::Pong, now + timeouts.answer);
         self.timers.last_ping = Some(now);
     }

@@ -1,4 +1,4 @@
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hashbrown::HashSet;
 use jackfield_plugin_api::{Caller, Event, EventMode, RawJson, json::push_string};
@@ -12,12 +12,15 @@ use super::{
 };
 use crate::{
     codec::{EventFrame, Framing, put_event},
-    session::{Frame, PushError, Session, SubscriptionKey},
+    session::{PushError, Session, SubscriptionKey},
     telemetry::DropReason,
 };
 
 /// How many different bodies of one event are kept encoded; an event seldom meets more.
 const MOST_BODIES: usize = 16;
+
+/// About how many bytes stand around an event's body.
+const ENVELOPE: usize = 200;
 
 /// One event on its way to its receivers. It is encoded once for all who get the same bytes.
 pub(super) struct Delivery<'a> {
@@ -123,44 +126,35 @@ impl<'a> Delivery<'a> {
         }
         let filters = self.events.filters.get(usize::from(session.service)).filter(|_| self.filtered);
         let Some(filters) = filters.filter(|filters| filters.see_deliveries()) else {
-            let bytes = self.shared(member, service);
-            return self.queue(session, bytes);
+            return self.deliver_shared(member, service);
         };
         let event = Event { body: member.body.merge(&self.event.body), ..self.event.clone() };
         match filters.delivering(event, &session.info) {
             Some(event) => {
                 let bytes = self.encode(&event, &event.body, self.variant(session, service, None));
-                self.queue(session, bytes);
+                self.tally.count(queue(session, &bytes, self.tid, self.limit));
             }
             None => self.tally.filtered += 1,
         }
     }
 
-    fn queue(&mut self, session: &Session, bytes: Bytes) {
-        let tid = (session.events == EventMode::Ack).then_some(self.tid);
-        match session.link.push(Frame::Event { bytes, tid }, self.limit) {
-            Ok(()) => self.tally.delivered += 1,
-            Err(PushError::Full) => self.tally.slow += 1,
-            Err(PushError::Closed) => self.tally.gone += 1,
-        }
-    }
-
-    /// The bytes for a member, encoded for the first of its kind.
-    fn shared(&mut self, member: &Member, service: u16) -> Bytes {
+    /// Queues bytes that were encoded for the first of the member's kind.
+    fn deliver_shared(&mut self, member: &Member, service: u16) {
+        let session = &member.session;
         let body = if member.body.is_empty() { None } else { self.merged(&member.body) };
-        let uncached = body.is_none() && !member.body.is_empty();
-        let variant = self.variant(&member.session, service, body);
-        if uncached {
-            return self.encode(self.event, &member.body.merge(&self.event.body), variant);
+        let variant = self.variant(session, service, body);
+        if body.is_none() && !member.body.is_empty() {
+            let bytes = self.encode(self.event, &member.body.merge(&self.event.body), variant);
+            return self.tally.count(queue(session, &bytes, self.tid, self.limit));
+        }
+        if !self.frames.iter().any(|(known, _)| *known == variant) {
+            let merged = body.and_then(|place| self.bodies.get(place));
+            let body = merged.map_or(&self.event.body, |(_, merged)| merged);
+            self.frames.push((variant, self.encode(self.event, body, variant)));
         }
         if let Some((_, bytes)) = self.frames.iter().find(|(known, _)| *known == variant) {
-            return bytes.clone();
+            self.tally.count(queue(session, bytes, self.tid, self.limit));
         }
-        let body =
-            body.and_then(|place| self.bodies.get(place)).map_or(&self.event.body, |(_, merged)| merged);
-        let bytes = self.encode(self.event, body, variant);
-        self.frames.push((variant, bytes.clone()));
-        bytes
     }
 
     /// The place of the event's body merged with a subscription's; `None` when there are too many.
@@ -194,10 +188,25 @@ impl<'a> Delivery<'a> {
             from: self.from.as_deref().filter(|_| variant.from),
             tid: (variant.mode == EventMode::Ack).then_some(self.tid),
         };
-        let mut bytes = BytesMut::new();
+        let mut bytes = Vec::with_capacity(ENVELOPE + body.len());
         put_event(&mut bytes, variant.framing, &frame);
-        bytes.freeze()
+        Bytes::from(bytes)
     }
+}
+
+impl Tally {
+    fn count(&mut self, pushed: Result<(), PushError>) {
+        match pushed {
+            Ok(()) => self.delivered += 1,
+            Err(PushError::Full) => self.slow += 1,
+            Err(PushError::Closed) => self.gone += 1,
+        }
+    }
+}
+
+fn queue(session: &Session, bytes: &Bytes, tid: u64, limit: usize) -> Result<(), PushError> {
+    let tid = (session.events == EventMode::Ack).then_some(tid);
+    session.link.push_event(bytes, tid, limit)
 }
 
 /// The stamp for sessions that want to know who sends them events and requests.

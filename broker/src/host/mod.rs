@@ -12,10 +12,10 @@ use std::{
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use jackfield_plugin_api::{
-    Action, AuthenticatorRegistration, Call, Caller, CommandInfo, CommandKey, Counter, Error, ErrorCode,
-    Event, Gauge, Host, LogRecord, LogSink, PluginInfo, PluginSource, RawJson, Registration, Request, Result,
-    ServiceScope, SessionId, SessionInfo, SessionRef, SessionRequest, Store, Subscription, Topic, UserId,
-    VirtualSession, Who,
+    Action, AuthenticatorRegistration, Call, Caller, CommandInfo, CommandKey, Context, Counter, Error,
+    ErrorCode, Event, Gauge, Host, LogRecord, LogSink, PluginInfo, PluginSource, RawJson, Registration,
+    Relay, Request, Result, ServiceScope, SessionId, SessionInfo, SessionRef, SessionRequest, Store,
+    Subscription, Topic, UserId, VirtualSession, Who,
 };
 use serde_json::Value;
 
@@ -155,13 +155,19 @@ impl Host for PluginHost {
     }
 
     async fn request(&self, session: &SessionId, request: SessionRequest) -> Result<RawJson> {
-        let SessionRequest { command, data, from, relay_acks } = request;
         let session = self.live(session.into())?;
-        let from = from.filter(|_| session.identify).and_then(|caller| sender(&caller));
-        let question =
-            Question { command: &command, data: &data, from: from.as_deref(), acks: relay_acks, held: None };
+        let from = stamp(&session, &request);
+        let SessionRequest { command, data, relay_acks, .. } = &request;
+        let acks = relay_acks.clone();
+        let question = Question { command, data, from: from.as_deref(), acks, held: None };
         let sent = self.sessions().workers.asker().send(&session, question)?;
         sent.answer().await.unwrap_or_else(|| Err(ErrorCode::SessionStop.into()))
+    }
+
+    fn relay(&self, relay: &Relay, to: Context) -> Result<()> {
+        let session = self.live((&relay.session).into())?;
+        let from = stamp(&session, &relay.request);
+        self.sessions().workers.asker().relay(&session, &relay.request, from.as_deref(), to)
     }
 
     async fn call(&self, request: Request) -> Result<RawJson> {
@@ -271,6 +277,11 @@ impl Host for PluginHost {
         let gauge = self.sessions().metrics.plugin_gauge(name, help, labels);
         Gauge::new(move |value| gauge.set(value))
     }
+}
+
+/// Who asks, for a session that wants to know.
+fn stamp(session: &Session, request: &SessionRequest) -> Option<String> {
+    request.from.as_ref().filter(|_| session.identify).and_then(|caller| sender(caller))
 }
 
 /// A request that a plugin makes by itself.

@@ -1,6 +1,7 @@
 //! From a request to its handler and back: look-up, permission, schema, handler (protocol §2, §6).
 
 use std::{
+    any::Any,
     panic::AssertUnwindSafe,
     sync::Arc,
     task::{Context as TaskContext, Poll},
@@ -9,7 +10,7 @@ use std::{
 
 use futures_util::{FutureExt, future::BoxFuture};
 use jackfield_plugin_api::{
-    Answer, Call, CallMode, CommandKey, Context, Error, ErrorCode, Outcome, RawJson, Request,
+    Answer, Call, CallMode, CommandKey, Context, Error, ErrorCode, Outcome, RawJson, Relay, Request,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -34,6 +35,8 @@ pub enum Routed {
     Done(Answered),
     /// Somebody has to wait for it.
     Running(Running),
+    /// A session answers it, through the call.
+    Relayed,
 }
 
 /// The end of a request.
@@ -109,20 +112,27 @@ impl Router {
         };
         let mode = first.command.mode;
         let command = if chain.exact > 0 { Arc::clone(&first.key) } else { Arc::new(wanted.key()) };
-        let job = Job { router: Arc::clone(self), chain: Arc::clone(&chain), call: Arc::clone(call) };
         let request = Request { command, data };
-        let turn = mode.ordered.then(|| Arc::clone(turn));
         let said = self.permit_now(first, call, &request);
-        let held = match &turn {
-            Some(turn) => Arc::clone(turn).try_lock_owned().ok(),
+        if let Some(Err(error)) = said {
+            return Routed::Done(error.into());
+        }
+        let held = match mode.ordered.then(|| Arc::clone(turn).try_lock_owned()) {
+            Some(Err(_)) => {
+                let work = self.job(&chain, call).run_in_turn(request, Arc::clone(turn));
+                return poll_once(mode, work, cx);
+            }
+            Some(Ok(held)) => Some(held),
             None => None,
         };
         match said {
-            _ if turn.is_some() && held.is_none() => poll_once(mode, job.run_in_turn(request, turn), cx),
-            None => poll_once(mode, job.run_permitted(request, held), cx),
-            Some(Err(error)) => Routed::Done(error.into()),
-            Some(Ok(())) => job.start(mode, request, held, cx),
+            Some(_) => self.start(&chain, call, mode, request, held, cx),
+            None => poll_once(mode, self.job(&chain, call).run_permitted(request, held), cx),
         }
+    }
+
+    fn job(self: &Arc<Self>, chain: &Arc<Chain>, call: &Arc<dyn Call>) -> Job {
+        Job { router: Arc::clone(self), chain: Arc::clone(chain), call: Arc::clone(call) }
     }
 
     fn permit_now(
@@ -135,6 +145,63 @@ impl Router {
             return Some(Ok(()));
         }
         self.authorizers.permit_now(call.caller(), &entry.permission(&request.command))
+    }
+
+    /// Starts a permitted request with its first handler, which is polled once.
+    fn start(
+        self: &Arc<Self>,
+        chain: &Arc<Chain>,
+        call: &Arc<dyn Call>,
+        mode: CallMode,
+        request: Request,
+        turn: Turn,
+        cx: &mut TaskContext<'_>,
+    ) -> Routed {
+        let Some(entry) = chain.entries.first() else {
+            return Routed::Done(exhausted(chain, &request.command).into());
+        };
+        let (request, unrecognized) = match check(entry, request) {
+            Ok(checked) => checked,
+            Err(error) => return Routed::Done(error.into()),
+        };
+        let context = Context::new(Arc::clone(call), Arc::clone(&entry.provider.host));
+        let handler = Arc::clone(&entry.command.handler);
+        // A handler that is no async function may panic before it gives its future.
+        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let mut work = handler.call(context, request);
+            match work.poll_unpin(cx) {
+                Poll::Ready(outcome) => Polled::Ready(outcome),
+                Poll::Pending => Polled::Pending(work),
+            }
+        }));
+        match polled.unwrap_or_else(|panic| Polled::Ready(Err(self.panicked(entry, &*panic)))) {
+            Polled::Ready(Ok(Answer::Reply(data))) => {
+                Routed::Done(Answered { result: Ok(data), unrecognized })
+            }
+            Polled::Ready(Err(error)) => Routed::Done(Answered { result: Err(error), unrecognized }),
+            Polled::Ready(Ok(Answer::Relay(relay))) if unrecognized.is_none() => {
+                let to = Context::new(Arc::clone(call), Arc::clone(&entry.provider.host));
+                match entry.provider.host.relay(&relay, to) {
+                    Ok(()) => Routed::Relayed,
+                    Err(error) => Routed::Done(error.into()),
+                }
+            }
+            Polled::Ready(Ok(answer)) => {
+                let rest = self.job(chain, call).go_on(Ok(answer), unrecognized, turn);
+                poll_once(mode, rest, cx)
+            }
+            Polled::Pending(work) => {
+                let job = self.job(chain, call);
+                let work = job.guarded(Arc::clone(entry), work);
+                let rest = async move { job.go_on(work.await, unrecognized, turn).await };
+                Routed::Running(Running { mode, work: rest.boxed() })
+            }
+        }
+    }
+
+    fn panicked(&self, entry: &Entry, panic: &(dyn Any + Send)) -> Error {
+        self.metrics.handler_panics.increment(1);
+        panics::caught_in(&entry.provider.name, &entry.key, panic)
     }
 
     /// Routes a request and waits for its end, at most `limit` where its handler does not keep time itself.
@@ -162,42 +229,36 @@ struct Job {
     call: Arc<dyn Call>,
 }
 
+/// What a handler's first poll came to.
+enum Polled {
+    Ready(Outcome),
+    Pending(BoxFuture<'static, Outcome>),
+}
+
 impl Job {
-    /// Starts a permitted request with its first handler, which is polled once.
-    fn start(self, mode: CallMode, request: Request, turn: Turn, cx: &mut TaskContext<'_>) -> Routed {
-        let Some(entry) = self.chain.entries.first().cloned() else {
-            return Routed::Done(exhausted(&self.chain, &request.command).into());
-        };
-        let (request, unrecognized) = match check(&entry, request) {
-            Ok(checked) => checked,
-            Err(error) => return Routed::Done(error.into()),
-        };
-        let mut work = self.enter(&entry, request);
-        match work.poll_unpin(cx) {
-            Poll::Ready(Ok(Answer::Reply(data))) => Routed::Done(Answered { result: Ok(data), unrecognized }),
-            Poll::Ready(Err(error)) => Routed::Done(Answered { result: Err(error), unrecognized }),
-            Poll::Ready(Ok(Answer::Continue(request))) => {
-                poll_once(mode, self.run_from(1, request, unrecognized, turn), cx)
-            }
-            Poll::Pending => {
-                let rest = async move {
-                    match work.await {
-                        Ok(Answer::Reply(data)) => Answered { result: Ok(data), unrecognized },
-                        Err(error) => Answered { result: Err(error), unrecognized },
-                        Ok(Answer::Continue(request)) => self.run_from(1, request, unrecognized, turn).await,
-                    }
-                };
-                Routed::Running(Running { mode, work: rest.boxed() })
-            }
+    /// What follows on the first handler's outcome.
+    async fn go_on(self, outcome: Outcome, unrecognized: Option<Unrecognized>, turn: Turn) -> Answered {
+        match outcome {
+            Ok(Answer::Reply(data)) => Answered { result: Ok(data), unrecognized },
+            Ok(Answer::Continue(request)) => self.run_from(1, request, unrecognized, turn).await,
+            Ok(Answer::Relay(relay)) => Answered { result: self.wait(0, relay).await, unrecognized },
+            Err(error) => Answered { result: Err(error), unrecognized },
         }
     }
 
-    async fn run_in_turn(self, request: Request, turn: Option<Arc<Mutex<()>>>) -> Answered {
-        let held = match turn {
-            Some(turn) => Some(turn.lock_owned().await),
-            None => None,
-        };
-        self.run_permitted(request, held).await
+    /// Waits for the session that answers in the place of the handler at `place`.
+    async fn wait(&self, place: usize, relay: Relay) -> Result<RawJson, Error> {
+        let Some(entry) = self.chain.entries.get(place) else { return Err(ErrorCode::NotImplemented.into()) };
+        let context = Context::new(Arc::clone(&self.call), Arc::clone(&entry.provider.host));
+        match relay.wait(&context).await? {
+            Answer::Reply(data) => Ok(data),
+            Answer::Continue(_) | Answer::Relay(_) => Err(ErrorCode::NotImplemented.into()),
+        }
+    }
+
+    async fn run_in_turn(self, request: Request, turn: Arc<Mutex<()>>) -> Answered {
+        let held = turn.lock_owned().await;
+        self.run_permitted(request, Some(held)).await
     }
 
     async fn run_permitted(self, request: Request, turn: Turn) -> Answered {
@@ -221,7 +282,7 @@ impl Job {
         mut unrecognized: Option<Unrecognized>,
         _turn: Turn,
     ) -> Answered {
-        for entry in self.chain.entries.iter().skip(place) {
+        for (place, entry) in self.chain.entries.iter().enumerate().skip(place) {
             let (checked, unknown) = match check(entry, request) {
                 Ok(checked) => checked,
                 Err(error) => return error.into(),
@@ -230,6 +291,9 @@ impl Job {
             match self.enter(entry, checked).await {
                 Ok(Answer::Reply(data)) => return Answered { result: Ok(data), unrecognized },
                 Ok(Answer::Continue(next)) => request = next,
+                Ok(Answer::Relay(relay)) => {
+                    return Answered { result: self.wait(place, relay).await, unrecognized };
+                }
                 Err(error) => return Answered { result: Err(error), unrecognized },
             }
         }
@@ -240,20 +304,18 @@ impl Job {
     fn enter(&self, entry: &Arc<Entry>, request: Request) -> BoxFuture<'static, Outcome> {
         let context = Context::new(Arc::clone(&self.call), Arc::clone(&entry.provider.host));
         let handler = Arc::clone(&entry.command.handler);
-        // A handler that is no async function may panic before it gives its future.
-        let entered = std::panic::catch_unwind(AssertUnwindSafe(|| handler.call(context, request)));
-        let (metrics, entry) = (Arc::clone(&self.router.metrics), Arc::clone(entry));
-        let panicked = move |panic: Box<dyn std::any::Any + Send>| {
-            metrics.handler_panics.increment(1);
-            panics::caught_in(&entry.provider.name, &entry.key, &*panic)
-        };
-        match entered {
-            Ok(work) => AssertUnwindSafe(work)
-                .catch_unwind()
-                .map(move |end| end.unwrap_or_else(|panic| Err(panicked(panic))))
-                .boxed(),
-            Err(panic) => std::future::ready(Err(panicked(panic))).boxed(),
+        match std::panic::catch_unwind(AssertUnwindSafe(|| handler.call(context, request))) {
+            Ok(work) => self.guarded(Arc::clone(entry), work),
+            Err(panic) => std::future::ready(Err(self.router.panicked(entry, &*panic))).boxed(),
         }
+    }
+
+    fn guarded(&self, entry: Arc<Entry>, work: BoxFuture<'static, Outcome>) -> BoxFuture<'static, Outcome> {
+        let router = Arc::clone(&self.router);
+        AssertUnwindSafe(work)
+            .catch_unwind()
+            .map(move |end| end.unwrap_or_else(|panic| Err(router.panicked(&entry, &*panic))))
+            .boxed()
     }
 }
 

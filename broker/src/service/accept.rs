@@ -13,7 +13,7 @@ use crate::{
     codec::{CloseReason, Framing},
     config::ListenUrl,
     connection::{self, Endpoint, Socket},
-    transport::{Accepted, Listener, Stream, WebSocket},
+    transport::{Accepted, Listener, Stream, close_frame},
 };
 
 /// After an error of `accept`, such as too many open files, the listener waits this long.
@@ -147,8 +147,8 @@ async fn refuse(stream: Box<dyn Stream>, framing: Framing) {
     let mut stream = stream;
     let mut unread = [0; 512];
     let goodbye = match framing {
-        Framing::WebSocket => WebSocket::close_frame(CloseReason::Connections),
-        Framing::Line => bytes::Bytes::new(),
+        Framing::WebSocket => close_frame(CloseReason::Connections),
+        Framing::Line => Vec::new(),
     };
     let said = async {
         stream.write_all(&goodbye).await?;

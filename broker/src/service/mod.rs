@@ -53,6 +53,8 @@ pub(crate) struct Runtime {
     pub(crate) tasks: TaskTracker,
     /// Handlers that had to wait.
     pub(crate) handlers: TaskTracker,
+    /// The requests that sessions are to answer.
+    pub(crate) relays: TaskTracker,
     /// Set when those that still wait are to be ended.
     pub(crate) stop_handlers: CancellationToken,
     /// Plugins' services.
@@ -122,6 +124,7 @@ impl Service {
                 router,
                 sessions,
                 handlers: runtime.handlers.clone(),
+                relays: runtime.relays.clone(),
                 stop_handlers: runtime.stop_handlers.clone(),
             }),
             facilities,

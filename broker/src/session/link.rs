@@ -4,11 +4,11 @@ use std::sync::{
 };
 
 use arc_swap::ArcSwapOption;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use jackfield_plugin_api::{Caller, PeerCertificate, Who};
 
-use super::{Frame, Outbound, PushError, Session};
-use crate::codec::{CloseReason, Framing};
+use super::{Outbound, PushError, Session, Waiter};
+use crate::codec::{CloseReason, Framing, RequestFrame, put_request};
 
 /// A connection, as everyone but its own task sees it.
 pub struct Link {
@@ -111,30 +111,46 @@ impl Link {
         self.close.get().copied()
     }
 
-    /// Queues a frame. A connection whose queue is full is closed as a slow consumer.
-    ///
-    /// # Errors
-    /// When the connection takes no more.
-    pub fn push(&self, frame: Frame, limit: usize) -> Result<(), PushError> {
-        let pushed = self.outbound.push(frame, limit);
-        if pushed == Err(PushError::Full) {
-            self.close(CloseReason::SlowConsumer);
-        }
-        pushed
-    }
-
-    /// Queues an answer that `write` appends to a buffer.
+    /// Queues an answer or an ack that `write` appends to a buffer. A connection whose queue is full is closed as a
+    /// slow consumer.
     ///
     /// # Errors
     /// When the connection takes no more.
     pub fn push_answer(
         &self,
         limit: usize,
-        write: impl FnOnce(&mut BytesMut, Framing),
+        write: impl FnOnce(&mut Vec<u8>, Framing),
     ) -> Result<(), PushError> {
-        let mut bytes = BytesMut::new();
-        write(&mut bytes, self.framing);
-        self.push(Frame::Answer(Bytes::from(bytes)), limit)
+        self.judge(self.outbound.push_answer(limit, |out| write(out, self.framing)))
+    }
+
+    /// Queues an event, likewise; with a `tid` it has to be answered.
+    ///
+    /// # Errors
+    /// When the connection takes no more.
+    pub fn push_event(&self, bytes: &Bytes, tid: Option<u64>, limit: usize) -> Result<(), PushError> {
+        self.judge(self.outbound.push_event(bytes, tid, limit))
+    }
+
+    /// Queues a request of the broker's, likewise.
+    ///
+    /// # Errors
+    /// When the connection takes no more.
+    pub fn push_request(
+        &self,
+        request: &RequestFrame<'_>,
+        waiter: Waiter,
+        limit: usize,
+    ) -> Result<(), PushError> {
+        let write = |out: &mut Vec<u8>| put_request(out, self.framing, request);
+        self.judge(self.outbound.push_request(request.tid, waiter, limit, write))
+    }
+
+    fn judge(&self, pushed: Result<(), PushError>) -> Result<(), PushError> {
+        if pushed == Err(PushError::Full) {
+            self.close(CloseReason::SlowConsumer);
+        }
+        pushed
     }
 
     /// How many requests wait for their handlers.

@@ -7,5 +7,5 @@ mod record;
 
 pub use directory::{Anonymous, Directory};
 pub use link::Link;
-pub use outbound::{Frame, Outbound, PushError, Waiter};
+pub use outbound::{Item, Outbound, PushError, Waiter};
 pub use record::{Session, SubscriptionKey};

@@ -1,117 +1,80 @@
 use std::{
-    cell::RefCell,
     collections::VecDeque,
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Inbound, LineBuffer, Stream, Violation, WebSocket};
-use crate::codec::{CloseReason, Framing};
-
-/// How much is read at a time.
-const READ_CHUNK: usize = 64 << 10;
+use super::{Input, Stream, close_frame};
+use crate::codec::{CloseReason, Framing, spare};
 
 /// How many buffers one system call writes.
 const WRITE_SLICES: usize = 64;
 
-thread_local! {
-    /// Shared by all connections of a thread, so that a quiet one needs no buffer of its own.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_CHUNK].into_boxed_slice());
-}
+/// Bytes that lie elsewhere are copied when there are no more than these: that costs less than one more buffer to
+/// write.
+const COPIED: usize = 2 << 10;
 
-/// A connection's socket: whole messages come out, encoded bytes go in.
+/// A connection's socket, on its writing side: encoded bytes go in.
 pub struct Channel {
     stream: Box<dyn Stream>,
-    decoder: Decoder,
-    /// Answers made in place, not yet in `chunks`.
-    answers: BytesMut,
+    framing: Framing,
+    /// What comes before `tail`.
     chunks: VecDeque<Bytes>,
     /// The bytes in `chunks`.
     queued: usize,
-}
-
-enum Decoder {
-    Lines(LineBuffer),
-    WebSocket(Box<WebSocket>),
+    tail: Vec<u8>,
+    /// How much of `tail` is written. Nothing, as long as there are chunks.
+    written: usize,
 }
 
 impl Channel {
     /// Takes a socket whose handshakes are done.
-    pub fn new(stream: Box<dyn Stream>, framing: Framing, message_limit: usize) -> Self {
-        let decoder = match framing {
-            Framing::Line => Decoder::Lines(LineBuffer::default()),
-            Framing::WebSocket => Decoder::WebSocket(Box::new(WebSocket::new(message_limit))),
-        };
-        Self { stream, decoder, answers: BytesMut::new(), chunks: VecDeque::new(), queued: 0 }
+    pub fn new(stream: Box<dyn Stream>, framing: Framing) -> Self {
+        Self { stream, framing, chunks: VecDeque::new(), queued: 0, tail: Vec::new(), written: 0 }
     }
 
     /// Reads what is there; 0 at the end.
     ///
     /// # Errors
     /// The socket's.
-    pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let mut buffer = ReadBuf::new(scratch);
-            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
-                // A TLS client that closes without saying so. Messages have ends of their own, so nothing is cut short.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Poll::Ready(Ok(0)),
-                outcome => outcome?,
-            }
-            match &mut self.decoder {
-                Decoder::Lines(lines) => lines.push(buffer.filled()),
-                Decoder::WebSocket(websocket) => websocket.push(buffer.filled()),
-            }
-            Poll::Ready(Ok(buffer.filled().len()))
-        })
+    pub fn poll_fill(&mut self, input: &mut Input, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        input.poll_fill(&mut self.stream, cx)
     }
 
-    /// The next whole message of what was read.
-    ///
-    /// # Errors
-    /// What the client must not send.
-    pub fn next_message(&mut self, limit: usize) -> Result<Option<Inbound>, Violation> {
-        match &mut self.decoder {
-            Decoder::Lines(lines) => lines.next_line(limit).map(|line| line.map(Inbound::Message)),
-            Decoder::WebSocket(websocket) => {
-                let next = websocket.next_message(limit);
-                if let Some(bytes) = websocket.take_output() {
-                    self.push(bytes);
-                }
-                next
-            }
+    /// Where messages are appended.
+    pub fn tail(&mut self) -> &mut Vec<u8> {
+        if self.tail.capacity() == 0 {
+            self.tail = spare::take();
         }
+        &mut self.tail
     }
 
-    /// Where answers made in place are appended.
-    pub fn answers(&mut self) -> &mut BytesMut {
-        &mut self.answers
-    }
-
-    /// Appends encoded bytes.
+    /// Appends encoded bytes that lie elsewhere.
     pub fn push(&mut self, bytes: Bytes) {
-        self.seal_answers();
-        self.append(bytes);
+        if bytes.len() <= COPIED {
+            return self.tail().extend_from_slice(&bytes);
+        }
+        self.seal();
+        self.queued += bytes.len();
+        self.chunks.push_back(bytes);
     }
 
-    fn seal_answers(&mut self) {
-        let answers = std::mem::take(&mut self.answers).freeze();
-        self.append(answers);
-    }
-
-    fn append(&mut self, bytes: Bytes) {
-        if !bytes.is_empty() {
-            self.queued += bytes.len();
-            self.chunks.push_back(bytes);
+    fn seal(&mut self) {
+        let mut tail = Bytes::from(std::mem::take(&mut self.tail));
+        tail.advance(std::mem::take(&mut self.written));
+        if !tail.is_empty() {
+            self.queued += tail.len();
+            self.chunks.push_back(tail);
         }
     }
 
     /// How many bytes wait to be written.
     pub fn pending(&self) -> usize {
-        self.queued + self.answers.len()
+        self.queued + self.tail.len() - self.written
     }
 
     /// Writes as much as the socket takes in one call, and says how much.
@@ -119,15 +82,7 @@ impl Channel {
     /// # Errors
     /// The socket's.
     pub fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.seal_answers();
-        let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
-        let mut count = 0;
-        for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
-            *slice = IoSlice::new(chunk);
-            count += 1;
-        }
-        let slices = slices.get(..count).unwrap_or_default();
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices))?;
+        let written = ready!(self.poll_write_some(cx))?;
         if written == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
@@ -135,19 +90,45 @@ impl Channel {
         Poll::Ready(Ok(written))
     }
 
+    fn poll_write_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let stream = Pin::new(&mut self.stream);
+        let tail = self.tail.get(self.written..).unwrap_or_default();
+        if self.chunks.is_empty() {
+            return stream.poll_write(cx, tail);
+        }
+        let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
+        let mut count = 0;
+        for (slice, chunk) in slices.iter_mut().zip(self.chunks.iter().map(|chunk| &**chunk).chain([tail])) {
+            *slice = IoSlice::new(chunk);
+            count += 1;
+        }
+        stream.poll_write_vectored(cx, slices.get(..count).unwrap_or_default())
+    }
+
     fn forget_written(&mut self, mut written: usize) {
-        self.queued -= written;
         while let Some(chunk) = self.chunks.front_mut() {
             if chunk.len() > written {
                 chunk.advance(written);
-                break;
+                self.queued -= written;
+                return;
             }
             written -= chunk.len();
+            self.queued -= chunk.len();
             self.chunks.pop_front();
         }
-        if self.chunks.is_empty() && self.chunks.capacity() > WRITE_SLICES {
+        if self.chunks.capacity() > 0 {
             self.chunks = VecDeque::new();
         }
+        self.written += written;
+        if self.written == self.tail.len() {
+            self.forget_tail();
+        }
+    }
+
+    /// A quiet connection keeps no buffer.
+    fn forget_tail(&mut self) {
+        self.written = 0;
+        spare::give_back(std::mem::take(&mut self.tail));
     }
 
     /// Flushes what the stream itself holds back, as encryption does.
@@ -160,15 +141,15 @@ impl Channel {
 
     /// Drops what has not begun to be written.
     pub fn discard_queue(&mut self) {
-        self.answers.clear();
+        self.seal();
         self.chunks.truncate(1);
         self.queued = self.chunks.front().map_or(0, Bytes::len);
     }
 
     /// Appends the transport's goodbye, where it has one.
     pub fn push_close(&mut self, reason: CloseReason) {
-        if matches!(self.decoder, Decoder::WebSocket(_)) {
-            self.push(WebSocket::close_frame(reason));
+        if self.framing == Framing::WebSocket {
+            self.tail().extend_from_slice(&close_frame(reason));
         }
     }
 
@@ -185,10 +166,9 @@ impl Channel {
     /// # Errors
     /// The socket's.
     pub fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let mut buffer = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-            Poll::Ready(Ok(buffer.filled().len()))
-        })
+        let mut unread = [0; 4 << 10];
+        let mut buffer = ReadBuf::new(&mut unread);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().len()))
     }
 }

@@ -14,8 +14,9 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
-    Listener, Stream, WebSocket,
+    Listener, Stream,
     tls::{Keeper, Material, peer_certificate},
+    websocket,
 };
 use crate::{
     codec::Framing,
@@ -95,7 +96,7 @@ impl Listener {
                     if begins_tls(&first_byte(&socket).await.map_err(HandshakeError::Other)?) {
                         return Err(HandshakeError::UnexpectedTls);
                     }
-                    websocket(socket, url).await
+                    upgraded(socket, url).await
                 };
                 Box::new(timeout_at(deadline, accepted).await.map_err(|_| too_late())??)
             }
@@ -118,7 +119,7 @@ async fn encrypted(
     let stream: Box<dyn Stream> = match framing {
         Framing::Line => Box::new(stream),
         Framing::WebSocket => {
-            Box::new(timeout_at(deadline, websocket(stream, url)).await.map_err(|_| too_late())??)
+            Box::new(timeout_at(deadline, upgraded(stream, url)).await.map_err(|_| too_late())??)
         }
     };
     Ok(Accepted { stream, framing, certificate })
@@ -165,8 +166,8 @@ async fn first_byte(socket: &TcpStream) -> io::Result<Vec<u8>> {
     Ok(byte.into_iter().take(length).collect())
 }
 
-async fn websocket<S: Stream>(stream: S, url: &ListenUrl) -> Result<S, HandshakeError> {
-    let accepted = WebSocket::accept(stream, url.path.as_deref()).await;
+async fn upgraded<S: Stream>(stream: S, url: &ListenUrl) -> Result<S, HandshakeError> {
+    let accepted = websocket::accept(stream, url.path.as_deref()).await;
     accepted.map_err(|error| HandshakeError::Other(io::Error::other(error)))
 }
 

@@ -1,132 +1,105 @@
 //! One message is one line.
 
-use bytes::{Buf, BytesMut};
-use bytestring::ByteString;
+use super::{Violation, handshake::begins_tls, input::Found};
 
-use super::{Violation, handshake::begins_tls};
-
-/// Cuts a stream of bytes into lines.
-///
-/// ```
-/// use jackfield::transport::LineBuffer;
-///
-/// let mut lines = LineBuffer::default();
-/// lines.push(b"{}\r\n\n[1");
-/// assert_eq!(lines.next_line(100).unwrap().as_deref(), Some("{}"));
-/// assert_eq!(lines.next_line(100).unwrap(), None);
-/// lines.push(b"]\n");
-/// assert_eq!(lines.next_line(100).unwrap().as_deref(), Some("[1]"));
-/// ```
+/// Finds lines in a stream of bytes.
 #[derive(Debug, Default)]
-pub struct LineBuffer {
-    bytes: BytesMut,
-    /// How much of `bytes` is known to hold no line's end.
+pub(super) struct Lines {
+    /// How much of the unread bytes is known to hold no line's end.
     searched: usize,
     /// Whether the first bytes have been looked at.
     begun: bool,
 }
 
-impl LineBuffer {
-    /// Appends what was read.
-    pub fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    /// The next whole line without its ending, empty ones passed over.
+impl Lines {
+    /// What `unread` begins with, and how much of it that takes: a line without its ending, empty ones passed over.
     ///
     /// # Errors
-    /// A line of more than `limit` bytes, whole or not, one that is not UTF-8, and a beginning that is TLS.
-    pub fn next_line(&mut self, limit: usize) -> Result<Option<ByteString>, Violation> {
-        if !self.begun && !self.bytes.is_empty() {
+    /// A line of more than `limit` bytes, whole or not, and a beginning that is TLS.
+    pub(super) fn find(&mut self, unread: &[u8], limit: usize) -> Result<(Found, usize), Violation> {
+        if !self.begun && !unread.is_empty() {
             self.begun = true;
             // Now, for the end of this line may never come.
-            if begins_tls(&self.bytes) {
+            if begins_tls(unread) {
                 return Err(Violation::Tls);
             }
         }
-        loop {
-            let unsearched = self.bytes.get(self.searched..).unwrap_or_default();
-            let Some(end) = memchr::memchr(b'\n', unsearched) else { return self.unfinished(limit) };
-            let mut line = self.bytes.split_to(self.searched + end);
-            self.bytes.advance(1);
-            self.searched = 0;
-            if line.ends_with(b"\r") {
-                line.truncate(line.len() - 1);
-            }
-            if line.len() > limit {
-                return Err(Violation::TooLarge(line.len()));
-            }
-            if !line.is_empty() {
-                return ByteString::try_from(line.freeze()).map(Some).map_err(|_| Violation::NotUtf8);
-            }
+        let unsearched = unread.get(self.searched..).unwrap_or_default();
+        let Some(end) = memchr::memchr(b'\n', unsearched) else { return self.unfinished(unread, limit) };
+        let end = std::mem::take(&mut self.searched) + end;
+        let length = without_return(unread.get(..end).unwrap_or_default());
+        match length {
+            0 => Ok((Found::Passed, end + 1)),
+            length if length > limit => Err(Violation::TooLarge(length)),
+            length => Ok((Found::Message(0..length), end + 1)),
         }
     }
 
-    fn unfinished(&mut self, limit: usize) -> Result<Option<ByteString>, Violation> {
-        self.searched = self.bytes.len();
-        let length = self.searched - usize::from(self.bytes.ends_with(b"\r"));
-        if length > limit {
-            return Err(Violation::TooLarge(length));
-        }
-        if self.bytes.is_empty() {
-            // A quiet connection keeps no buffer.
-            self.bytes = BytesMut::new();
-        }
-        Ok(None)
+    fn unfinished(&mut self, unread: &[u8], limit: usize) -> Result<(Found, usize), Violation> {
+        self.searched = unread.len();
+        let length = without_return(unread);
+        if length > limit { Err(Violation::TooLarge(length)) } else { Ok((Found::Nothing, 0)) }
     }
+}
+
+fn without_return(line: &[u8]) -> usize {
+    line.strip_suffix(b"\r").unwrap_or(line).len()
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use crate::{
+        codec::Framing,
+        transport::{Inbound, Input, Violation},
+    };
+
+    fn read(bytes: &[u8]) -> Input {
+        let mut input = Input::new(Framing::Line);
+        input.push(bytes);
+        input
+    }
 
     #[test]
     fn the_limit_counts_the_line_without_its_ending() {
-        for (input, fits) in [
+        for (bytes, fits) in [
             ("12345\n", true),
             ("12345\r\n", true),
             ("123456\n", false),
             ("12345\r", true),
             ("123456", false),
         ] {
-            let mut lines = LineBuffer::default();
-            lines.push(input.as_bytes());
-            assert_eq!(lines.next_line(5).is_ok(), fits, "{input:?}");
+            assert_eq!(read(bytes.as_bytes()).next(5).is_ok(), fits, "{bytes:?}");
         }
     }
 
     #[test]
     fn tls_is_known_by_its_first_byte_and_by_that_alone() {
-        let mut lines = LineBuffer::default();
-        lines.push(b"\x16");
-        assert_eq!(lines.next_line(5), Err(Violation::Tls));
-        let mut lines = LineBuffer::default();
-        lines.push(b"{}\n\x16");
-        assert!(lines.next_line(5).unwrap().is_some());
-        assert_eq!(lines.next_line(5), Ok(None));
+        assert_eq!(read(b"\x16").next(5), Err(Violation::Tls));
+        let mut input = read(b"{}\n\x16");
+        assert_eq!(input.next(5), Ok(Some(Inbound::Message("{}"))));
+        assert_eq!(input.next(5), Ok(None));
     }
 
     #[test]
     fn what_is_not_utf8_is_refused() {
-        let mut lines = LineBuffer::default();
-        lines.push(b"\xff\n");
-        assert_eq!(lines.next_line(5), Err(Violation::NotUtf8));
+        assert_eq!(read(b"\xff\n").next(5), Err(Violation::NotUtf8));
     }
 
     proptest! {
         #[test]
         fn where_the_stream_is_cut_does_not_matter(text in "[a\r\n]{0,40}", cuts in proptest::collection::vec(1usize..6, 0..20)) {
-            let mut lines = LineBuffer::default();
+            let mut input = Input::new(Framing::Line);
             let mut found = Vec::new();
             let mut rest = text.as_bytes();
             for cut in cuts.into_iter().chain([usize::MAX]) {
                 let (head, tail) = rest.split_at(cut.min(rest.len()));
-                lines.push(head);
+                input.push(head);
                 rest = tail;
-                while let Some(line) = lines.next_line(100).unwrap() {
-                    found.push(line.to_string());
+                while let Some(inbound) = input.next(100).unwrap() {
+                    let Inbound::Message(line) = inbound else { panic!("{inbound:?}") };
+                    found.push(line.to_owned());
                 }
             }
             let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);

@@ -2,33 +2,24 @@
 
 mod channel;
 mod handshake;
-pub mod lines;
+mod input;
+mod lines;
 mod listener;
 pub mod tls;
 mod websocket;
 
-use bytestring::ByteString;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use channel::Channel;
 pub use handshake::{Accepted, HandshakeError};
-pub use lines::LineBuffer;
+pub use input::{Inbound, Input};
 pub use listener::{BindError, Listener};
-pub use websocket::WebSocket;
+pub use websocket::close_frame;
 
 /// A connected byte stream, encrypted or not.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
-
-/// What a client sent.
-#[derive(Debug)]
-pub enum Inbound {
-    /// A message.
-    Message(ByteString),
-    /// It says goodbye.
-    Close,
-}
 
 /// What a client must not send; its connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,15 +1,14 @@
 use std::{any::Any, sync::Arc};
 
 use arc_swap::ArcSwap;
-use bytes::BytesMut;
-use jackfield_plugin_api::{CommandKey, Context, Error, ErrorCode, RawJson, Result};
+use jackfield_plugin_api::{CommandKey, Context, Error, ErrorCode, RawJson, Result, SessionRequest};
 use tokio::sync::oneshot;
 
 use crate::{
-    codec::put_request,
+    codec::RequestFrame,
     config::Config,
     event::Events,
-    session::{Frame, Session, Waiter},
+    session::{Session, Waiter},
     telemetry::Metrics,
 };
 
@@ -55,14 +54,40 @@ impl Asker {
     /// `session_stop` where the session takes no more.
     pub fn send(&self, session: &Session, question: Question<'_>) -> Result<Sent> {
         let Question { command, data, from, acks, held } = question;
-        let tid = self.events.next_tid();
-        let mut bytes = BytesMut::new();
-        put_request(&mut bytes, session.link.framing, command, data, from, tid);
         let (reply, answer) = oneshot::channel();
-        let frame = Frame::Request { bytes: bytes.freeze(), tid, waiter: Waiter { reply, acks, held } };
-        let limit = self.settings.load().limits.outbound_bytes;
-        session.link.push(frame, limit).map_err(|_| Error::new(ErrorCode::SessionStop))?;
-        self.metrics.session_requests.increment(1);
+        self.push(session, command, data, from, Waiter::Task { reply, acks, held })?;
         Ok(Sent(answer))
+    }
+
+    /// Queues a request for a session whose answer goes straight to the caller of another.
+    ///
+    /// # Errors
+    /// `session_stop` where the session takes no more.
+    pub fn relay(
+        &self,
+        session: &Session,
+        request: &SessionRequest,
+        from: Option<&str>,
+        caller: Context,
+    ) -> Result<()> {
+        self.push(session, &request.command, &request.data, from, Waiter::Relay(caller))
+    }
+
+    fn push(
+        &self,
+        session: &Session,
+        command: &CommandKey,
+        data: &RawJson,
+        from: Option<&str>,
+        waiter: Waiter,
+    ) -> Result<()> {
+        let CommandKey { class, subclass, cmd } = command;
+        let request =
+            RequestFrame { class, subclass, cmd, data: data.as_str(), from, tid: self.events.next_tid() };
+        let limit = self.settings.load().limits.outbound_bytes;
+        let pushed = session.link.push_request(&request, waiter, limit);
+        pushed.map_err(|_| Error::new(ErrorCode::SessionStop))?;
+        self.metrics.session_requests.increment(1);
+        Ok(())
     }
 }

@@ -335,8 +335,12 @@ impl Entry<'_> {
         let data = self.schema.check(&request.data)?.data;
         let cx = Context::new(Arc::clone(call) as _, Arc::clone(&self.plugin.host));
         let handler = Arc::clone(&self.command.handler);
-        let outcome = AssertUnwindSafe(handler.call(cx, Request { data, ..request })).catch_unwind().await;
-        outcome.unwrap_or_else(|_| Err(Error::internal_ref("panic")))
+        let called = handler.call(cx.clone(), Request { data, ..request });
+        let outcome = AssertUnwindSafe(called).catch_unwind().await;
+        match outcome.unwrap_or_else(|_| Err(Error::internal_ref("panic"))) {
+            Ok(Answer::Relay(relay)) => relay.wait(&cx).await,
+            other => other,
+        }
     }
 }
 
@@ -345,6 +349,7 @@ async fn walk(entries: &[Entry<'_>], call: &Arc<TestCall>, mut request: Request)
         match entry.ask(call, request).await? {
             Answer::Reply(reply) => return Ok(reply),
             Answer::Continue(next) => request = next,
+            Answer::Relay(_) => return Err(ErrorCode::NotImplemented.into()),
         }
     }
     if entries.iter().any(|entry| entry.fit == Fit::Exact) {

@@ -87,13 +87,13 @@ impl Outbox {
 }
 
 fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
-    let word = u32::from_ne_bytes(mask);
-    let wide = (u64::from(word) << 32 | u64::from(word)).to_ne_bytes();
-    let mut chunks = payload.chunks_exact_mut(8);
-    for chunk in &mut chunks {
-        chunk.iter_mut().zip(wide).for_each(|(byte, mask)| *byte ^= mask);
+    let word = u64::from(u32::from_ne_bytes(mask));
+    let wide = word << 32 | word;
+    let (chunks, rest) = payload.as_chunks_mut::<8>();
+    for chunk in chunks {
+        *chunk = (u64::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
     }
-    chunks.into_remainder().iter_mut().zip(wide).for_each(|(byte, mask)| *byte ^= mask);
+    rest.iter_mut().zip(mask.into_iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
 }
 
 /// What was found in an [`Inbox`].

@@ -189,9 +189,9 @@ pub(super) unsafe fn serve(instance: &Instance, index: u32, request: *const abi:
     };
     // A handler that is no async function may want the runtime before it gives its future.
     let inside = runtime.enter();
-    let entered = catch_unwind(AssertUnwindSafe(|| handler.call(context, request)));
+    let entered = catch_unwind(AssertUnwindSafe(|| handler.call(context.clone(), request)));
     match entered {
-        Ok(work) => run(instance, runtime, inside, work, serving),
+        Ok(work) => run(instance, runtime, inside, work, context, serving),
         Err(panic) => {
             serving.panicked(&*panic);
             0
@@ -220,10 +220,11 @@ fn run(
     runtime: &Runtime,
     inside: EnterGuard<'_>,
     mut work: BoxFuture<'static, Outcome>,
+    context: Context,
     serving: Serving,
 ) -> u64 {
     if instance.blocks() {
-        let end = catch_unwind(AssertUnwindSafe(|| runtime.block_on(work)));
+        let end = catch_unwind(AssertUnwindSafe(|| runtime.block_on(without_relay(work, context))));
         serving.ended(end);
         return 0;
     }
@@ -232,7 +233,13 @@ fn run(
     match polled {
         Ok(Poll::Pending) => {
             drop(inside);
+            let work = without_relay(work, context);
             instance.spawn(async move { serving.ended(AssertUnwindSafe(work).catch_unwind().await) })
+        }
+        Ok(Poll::Ready(Ok(Answer::Relay(relay)))) => {
+            drop(inside);
+            let waited = async move { relay.wait(&context).await };
+            instance.spawn(async move { serving.ended(AssertUnwindSafe(waited).catch_unwind().await) })
         }
         Ok(Poll::Ready(outcome)) => {
             // What a handler leaves behind may panic, too.
@@ -246,6 +253,14 @@ fn run(
             serving.panicked(&*panic);
             0
         }
+    }
+}
+
+/// Waits itself where the broker would hand on an answer: that does not cross the boundary.
+async fn without_relay(work: BoxFuture<'static, Outcome>, context: Context) -> Outcome {
+    match work.await {
+        Ok(Answer::Relay(relay)) => relay.wait(&context).await,
+        other => other,
     }
 }
 
@@ -276,6 +291,7 @@ impl Serving {
         match outcome {
             Ok(Answer::Reply(data)) => owed.ok(&data),
             Ok(Answer::Continue(request)) => self.hand_on(&request, owed),
+            Ok(Answer::Relay(_)) => owed.error(&ErrorCode::NotImplemented.into()),
             Err(error) => owed.error(&error),
         }
     }

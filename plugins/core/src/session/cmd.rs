@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use jackfield_plugin_api::{Command, CommandKey, Context, ErrorCode, RawJson, Result, SessionRequest};
+use jackfield_plugin_api::{Command, CommandKey, Context, ErrorCode, RawJson, Relay, Result, SessionRequest};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -12,7 +12,7 @@ fn command() -> Command {
     Command::define("core", "session", "cmd")
         .about("Sends a request to a session and hands back its answer.")
         .keeps_own_time()
-        .handler(cmd)
+        .relay(cmd)
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -31,18 +31,22 @@ struct Args {
     data: RawJson,
 }
 
-async fn cmd(cx: Context, args: Args) -> Result<RawJson> {
+fn cmd(cx: &Context, args: Args) -> Result<Relay> {
     // protocol.md §4: with class `core` a caller would speak as the broker.
     if args.class == "core" && !cx.caller().is_trusted() {
         return Err(ErrorCode::Unauthorized.into());
     }
     let request = SessionRequest {
-        command: CommandKey::new(&args.class, &args.subclass, &args.cmd),
+        command: CommandKey {
+            class: args.class.into(),
+            subclass: args.subclass.into(),
+            cmd: args.cmd.into(),
+        },
         data: args.data,
         from: Some(Arc::clone(cx.caller())),
-        relay_acks: Some(cx.clone()),
+        relay_acks: None,
     };
-    cx.host().request(&session_id(&args.session_id)?, request).await
+    Ok(Relay { session: session_id(&args.session_id)?, request })
 }
 
 #[cfg(test)]
