@@ -1,18 +1,18 @@
 //! JSON that is passed on keeps its text: numbers of any size, the order of keys, escapes.
 
+mod split;
+
 use std::{borrow::Cow, fmt};
 
 use bytestring::ByteString;
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{DeserializeOwned, MapAccess, Visitor},
-};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+use serde_json::{Map, Value, value::RawValue};
 
 use crate::error::{Error, ErrorCode, Result};
+pub(crate) use split::fields;
 
 /// A JSON value as text: valid, in UTF-8, on one line. Cloning costs a reference count.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -43,8 +43,13 @@ impl RawJson {
         }
     }
 
-    /// Copies text that is known to be one JSON value on one line.
-    pub(crate) fn of_valid(text: &str) -> Self {
+    /// Takes text that is known to be one JSON value on one line.
+    pub(crate) fn of_valid(text: String) -> Self {
+        Self(text.into())
+    }
+
+    /// Copies such text.
+    pub(crate) fn copy_of_valid(text: &str) -> Self {
         match text {
             "{}" => Self::empty(),
             text => Self(text.to_owned().into()),
@@ -191,13 +196,15 @@ impl RawObject {
     /// # Errors
     /// When the value is not an object.
     pub fn parse(json: &RawJson) -> Result<Self, serde_json::Error> {
-        let fields: Fields<'_> = serde_json::from_str(&json.0)?;
+        let Some(fields) = fields(json) else {
+            return serde_json::from_str::<Map<String, Value>>(&json.0).map(|_| Self::default());
+        };
         let slice = |key: Cow<'_, str>| match key {
             Cow::Borrowed(key) => json.0.slice_ref(key),
             Cow::Owned(key) => key.into(),
         };
-        let entries = fields.0.into_iter();
-        Ok(Self(entries.map(|(key, raw)| (slice(key), RawJson::from_raw_in(raw, &json.0))).collect()))
+        let entries = fields.into_iter();
+        Ok(Self(entries.map(|(key, value)| (slice(key), RawJson(json.0.slice_ref(value)))).collect()))
     }
 
     /// The value of a field.
@@ -305,36 +312,6 @@ impl JsonSchema for RawObject {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "object" })
-    }
-}
-
-/// The fields of an object, borrowed from its text, repeated keys and all.
-pub(crate) struct Fields<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
-
-#[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct FieldsVisitor;
-
-        impl<'de> Visitor<'de> for FieldsVisitor {
-            type Value = Fields<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields = Vec::new();
-                while let Some(Key(key)) = map.next_key()? {
-                    fields.push((key, map.next_value()?));
-                }
-                Ok(Fields(fields))
-            }
-        }
-
-        deserializer.deserialize_map(FieldsVisitor)
     }
 }
 

@@ -6,11 +6,12 @@
 use std::fmt;
 
 use jsonschema::{PatternOptions, ValidationError, Validator, error::ValidationErrorKind};
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::{Map, Value};
+use smallvec::{SmallVec, smallvec};
 
 use crate::{
     error::{Error, Result},
-    json::{Fields, RawJson, push_string},
+    json::{RawJson, fields, push_string},
 };
 
 /// A schema made ready for checking.
@@ -35,6 +36,9 @@ enum Unknown {
     Welcome,
     Refused,
 }
+
+/// The values of the properties, in their order.
+type Found<'a> = SmallVec<[Option<&'a str>; 8]>;
 
 struct Property {
     name: Box<str>,
@@ -109,6 +113,15 @@ impl DataSchema {
             return Ok(Self(Kind::Other(validator(schema, author)?)));
         }
         ObjectSchema::compile(schema, map, author).map(|object| Self(Kind::Object(object)))
+    }
+
+    /// The same without filling in what is absent, for a handler whose argument type does that.
+    #[must_use]
+    pub fn without_defaults(mut self) -> Self {
+        if let Kind::Object(object) = &mut self.0 {
+            object.properties.iter_mut().for_each(|property| property.default = None);
+        }
+        self
     }
 
     /// Checks data.
@@ -219,21 +232,21 @@ impl ObjectSchema {
     }
 
     fn check(&self, data: &RawJson) -> Result<Checked> {
-        let Ok(fields) = serde_json::from_str::<Fields<'_>>(data.as_str()) else {
-            return Err(Error::syntax("data"));
-        };
-        let fields = fields.0;
-        let mut found: Vec<Option<&RawValue>> = vec![None; self.properties.len()];
+        if self.takes_any_object() && data.is_object() {
+            return Ok(Checked { data: data.clone(), unrecognized: Vec::new() });
+        }
+        let Some(fields) = fields(data) else { return Err(Error::syntax("data")) };
+        let mut found: Found<'_> = smallvec![None; self.properties.len()];
         let mut unrecognized = Vec::new();
         let mut rewrite = false;
         for (name, raw) in &fields {
             match self.properties.iter().zip(&mut found).find(|(property, _)| *property.name == **name) {
-                Some((_, slot)) => rewrite |= slot.replace(raw).is_some(),
+                Some((_, slot)) => rewrite |= slot.replace(*raw).is_some(),
                 None => unrecognized.push(name.to_string()),
             }
         }
         for (property, slot) in self.properties.iter().zip(&mut found) {
-            if !property.required && slot.is_some_and(|raw| raw.get() == "null") {
+            if !property.required && slot.is_some_and(|raw| raw == "null") {
                 *slot = None;
                 rewrite = true;
             }
@@ -247,16 +260,16 @@ impl ObjectSchema {
         Ok(Checked { data, unrecognized })
     }
 
-    fn judge(&self, data: &RawJson, found: &[Option<&RawValue>], unrecognized: &[String]) -> Result<()> {
+    fn judge(&self, data: &RawJson, found: &[Option<&str>], unrecognized: &[String]) -> Result<()> {
         let present =
             || self.properties.iter().zip(found).filter_map(|(property, raw)| Some((property, (*raw)?)));
-        if let Some((property, _)) = present().find(|(property, raw)| !property.types.admit(raw.get())) {
+        if let Some((property, _)) = present().find(|(property, raw)| !property.types.admit(raw)) {
             return Err(Error::syntax(&property.name));
         }
         let mut faults = Faults::default();
         for (property, raw) in present() {
             if let Some(rest) = &property.rest {
-                faults = faults.and(judge(rest, raw.get(), &property.name)?);
+                faults = faults.and(judge(rest, raw, &property.name)?);
             }
         }
         if let Some(whole) = &self.whole {
@@ -273,12 +286,10 @@ impl ObjectSchema {
         faults.into_result()
     }
 
-    fn rewrite(
-        &self,
-        fields: &[(std::borrow::Cow<'_, str>, &RawValue)],
-        found: &[Option<&RawValue>],
-    ) -> RawJson {
-        let mut text = String::from("{");
+    fn rewrite(&self, fields: &[(std::borrow::Cow<'_, str>, &str)], found: &[Option<&str>]) -> RawJson {
+        let given: usize = fields.iter().map(|(name, raw)| name.len() + raw.len() + 4).sum();
+        let mut text = String::with_capacity(given + 64);
+        text.push('{');
         let mut push = |name: &str, value: &str| {
             if text.len() > 1 {
                 text.push(',');
@@ -289,18 +300,22 @@ impl ObjectSchema {
         };
         for (property, raw) in self.properties.iter().zip(found) {
             match (raw, &property.default) {
-                (Some(raw), _) => push(&property.name, raw.get()),
+                (Some(raw), _) => push(&property.name, raw),
                 (None, Some(default)) => push(&property.name, default.as_str()),
                 (None, None) => {}
             }
         }
         for (name, raw) in fields {
             if !self.properties.iter().any(|property| *property.name == **name) {
-                push(name, raw.get());
+                push(name, raw);
             }
         }
         text.push('}');
-        RawJson::from_text(text).unwrap_or_default()
+        RawJson::of_valid(text)
+    }
+
+    fn takes_any_object(&self) -> bool {
+        self.unknown == Unknown::Welcome && self.properties.is_empty() && self.whole.is_none()
     }
 }
 

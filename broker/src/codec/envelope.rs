@@ -7,6 +7,8 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use super::plain;
+
 /// A transaction id: the JSON text of a number or a string, echoed as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tid(Text);
@@ -125,7 +127,7 @@ impl Malformed {
 /// # Errors
 /// Whatever protocol §2 calls a bad message.
 pub fn parse(text: &str) -> Result<Message<'_>, Malformed> {
-    let fields: Fields<'_> = match serde_json::from_str(text) {
+    let fields = match plain::fields(text).map_or_else(|| serde_json::from_str(text), Ok) {
         Ok(fields) => fields,
         Err(error) => return Err(Malformed::fatal(Error::syntax(describe(&error)))),
     };
@@ -155,14 +157,15 @@ fn describe(error: &serde_json::Error) -> String {
 
 /// The top level of a message.
 #[derive(Default)]
-struct Fields<'a> {
-    class: Option<&'a RawValue>,
-    subclass: Option<&'a RawValue>,
-    cmd: Option<&'a RawValue>,
-    data: Option<&'a RawValue>,
-    tid: Option<&'a RawValue>,
-    result: Option<&'a RawValue>,
-    ack: Option<&'a RawValue>,
+pub(super) struct Fields<'a> {
+    // As they stand in the text, strings with their quotes.
+    pub(super) class: Option<&'a str>,
+    pub(super) subclass: Option<&'a str>,
+    pub(super) cmd: Option<&'a str>,
+    pub(super) tid: Option<&'a str>,
+    pub(super) result: Option<&'a str>,
+    pub(super) ack: Option<&'a str>,
+    pub(super) data: Option<&'a RawValue>,
 }
 
 impl<'a> Fields<'a> {
@@ -173,7 +176,7 @@ impl<'a> Fields<'a> {
             return Err(bad(Error::syntax("tid")));
         }
         let class = string("class", self.class).map_err(bad)?;
-        let subclass = string("subclass", self.subclass.filter(|raw| raw.get() != "null")).map_err(bad)?;
+        let subclass = string("subclass", self.subclass.filter(|raw| *raw != "null")).map_err(bad)?;
         let cmd = string("cmd", self.cmd).map_err(bad)?;
         let class = class.ok_or_else(|| bad(Error::missing_field("class")))?;
         let cmd = cmd.ok_or_else(|| bad(Error::missing_field("cmd")))?;
@@ -190,7 +193,7 @@ impl<'a> Fields<'a> {
             return Err(Malformed { error: Error::syntax("tid"), tid: None, fatal: false });
         };
         let invalid = || Error::new(ErrorCode::InvalidReply);
-        let result = match self.result.map(RawValue::get) {
+        let result = match self.result {
             Some("\"ok\"") => Ok(data(self.data)),
             Some("\"error\"") => Err(Error::verbatim(data(self.data).to_json()).unwrap_or_else(invalid)),
             _ => Err(invalid()),
@@ -199,8 +202,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn tid(raw: &RawValue) -> Option<Tid> {
-    let json = raw.get();
+fn tid(json: &str) -> Option<Tid> {
     let is_id = json.starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit());
     is_id.then(|| Tid::new(json))
 }
@@ -210,8 +212,8 @@ fn data(raw: Option<&RawValue>) -> Data<'_> {
 }
 
 /// A string field; what its text says without escapes is borrowed.
-fn string<'a>(name: &str, raw: Option<&'a RawValue>) -> Result<Option<Cow<'a, str>>, Error> {
-    let Some(raw) = raw.map(RawValue::get) else { return Ok(None) };
+fn string<'a>(name: &str, raw: Option<&'a str>) -> Result<Option<Cow<'a, str>>, Error> {
+    let Some(raw) = raw else { return Ok(None) };
     let quoted = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     match quoted {
         Some(plain) if !plain.contains('\\') => Ok(Some(Cow::Borrowed(plain))),
@@ -238,13 +240,13 @@ impl<'de> Deserialize<'de> for Fields<'de> {
                 while let Some(name) = map.next_key()? {
                     // Of a repeated key the last counts.
                     match name {
-                        Name::Class => fields.class = Some(map.next_value()?),
-                        Name::Subclass => fields.subclass = Some(map.next_value()?),
-                        Name::Cmd => fields.cmd = Some(map.next_value()?),
+                        Name::Class => fields.class = Some(text(&mut map)?),
+                        Name::Subclass => fields.subclass = Some(text(&mut map)?),
+                        Name::Cmd => fields.cmd = Some(text(&mut map)?),
                         Name::Data => fields.data = Some(map.next_value()?),
-                        Name::Tid => fields.tid = Some(map.next_value()?),
-                        Name::Result => fields.result = Some(map.next_value()?),
-                        Name::Ack => fields.ack = Some(map.next_value()?),
+                        Name::Tid => fields.tid = Some(text(&mut map)?),
+                        Name::Result => fields.result = Some(text(&mut map)?),
+                        Name::Ack => fields.ack = Some(text(&mut map)?),
                         Name::Unknown => {
                             map.next_value::<IgnoredAny>()?;
                         }
@@ -256,6 +258,10 @@ impl<'de> Deserialize<'de> for Fields<'de> {
 
         deserializer.deserialize_map(FieldsVisitor)
     }
+}
+
+fn text<'de, A: MapAccess<'de>>(map: &mut A) -> Result<&'de str, A::Error> {
+    map.next_value().map(RawValue::get)
 }
 
 #[derive(Deserialize)]
@@ -356,7 +362,62 @@ mod tests {
         }
     }
 
+    /// Both ways to take a message apart must see the same in it.
+    fn agree(text: &str) {
+        let Some(fast) = plain::fields(text) else { return };
+        let slow: Fields<'_> = serde_json::from_str(text).unwrap();
+        let parts = |fields: &Fields<'_>| {
+            let data = fields.data.map(|raw| raw.get().to_owned());
+            let others = [fields.class, fields.subclass, fields.cmd, fields.tid, fields.result, fields.ack];
+            (data, others.map(|raw| raw.map(str::to_owned)))
+        };
+        assert_eq!(parts(&fast), parts(&slow), "{text}");
+    }
+
+    #[test]
+    fn what_is_plain_is_taken_apart_the_short_way() {
+        for text in [
+            r#"{"class":"core","subclass":"user","cmd":"login","data":{"user":"ann"},"tid":1}"#,
+            r#" { "result" : "ok" , "tid" : 12 , "data" : [ 1 ] } "#,
+            r#"{"ack":0}"#,
+            "{}",
+        ] {
+            assert!(plain::fields(text).is_some(), "{text}");
+            agree(text);
+        }
+        for text in [
+            r#"{"class":"\u0061"}"#,
+            r#"{"tid":01}"#,
+            r#"{"tid":1"#,
+            r#"{"tid":1}x"#,
+            r#"{"tid":1,}"#,
+            r#"{"tid" 1}"#,
+            r#"{"data":{"a":}}"#,
+            "{\"tid\":\"\u{1}\"}",
+            "[]",
+        ] {
+            assert!(plain::fields(text).is_none(), "{text}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn both_ways_agree(
+            members in proptest::collection::vec(
+                (
+                    "class|subclass|cmd|data|tid|result|ack|x|[a-z\"\\\\]{0,3}",
+                    "null|true|-?[0-9]{1,9}|\"[a-z\\\\u0041é\n]{0,6}\"|\\[\\]|\\{\\}|\\[1, \\{\"a\":2\\}\\]|[\"{}\\[\\],:0-9]{0,4}",
+                    "[ \n]{0,2}",
+                ),
+                0..8,
+            ),
+            end in "[ }\n]{0,3}",
+        ) {
+            let members: Vec<_> =
+                members.iter().map(|(name, value, space)| format!("{space}\"{name}\"{space}:{value}{space}")).collect();
+            agree(&format!("{{{}}}{end}", members.join(",")));
+        }
+
         #[test]
         fn arbitrary_text_never_panics(text in ".*") {
             drop(parse(&text));

@@ -3,6 +3,8 @@
 mod close;
 mod encode;
 mod envelope;
+mod plain;
+/// Buffers that are passed from connection to connection.
 pub mod spare;
 
 pub use close::CloseReason;

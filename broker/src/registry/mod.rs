@@ -40,7 +40,10 @@ impl Entry {
     /// # Errors
     /// A schema that is none.
     pub fn new(command: Command, provider: Arc<Provider>) -> Result<Self, Error> {
-        let schema = DataSchema::compile(&command.data_schema)?;
+        let mut schema = DataSchema::compile(&command.data_schema)?;
+        if command.handler.fills_in_defaults() {
+            schema = schema.without_defaults();
+        }
         Ok(Self::with_schema(command, schema, provider))
     }
 

@@ -447,7 +447,7 @@ mod tests {
         push(&outbound, 4, 1 << 20).unwrap();
         let large = (event(COPIED + 1)[0], COPIED + 1);
         assert_eq!(taken(&outbound, 3), [(1, 1), (2, 2), (7, 0)]);
-        assert_eq!(taken(&outbound, 1 << 20), [large, (8, 0), (3, 7)]);
+        assert_eq!(taken(&outbound, 1 << 20), [large, (8, 0), (3, 3), (4, 4)]);
         assert_eq!(outbound.bytes(), 0);
     }
 

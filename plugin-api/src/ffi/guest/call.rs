@@ -175,7 +175,7 @@ pub(super) unsafe fn serve(instance: &Instance, index: u32, request: *const abi:
     let names =
         CommandRef { class: class.unwrap_or(""), subclass: subclass.unwrap_or(""), cmd: cmd.unwrap_or("") };
     let key = names.shared(&command.key);
-    let request = Request { command: Arc::clone(&key), data: RawJson::of_valid(data.unwrap_or("{}")) };
+    let request = Request { command: Arc::clone(&key), data: RawJson::copy_of_valid(data.unwrap_or("{}")) };
     let call = GuestCall::take(&instance.host, laid_out);
     let context = Context::new(Arc::clone(&call) as _, Arc::clone(&instance.shown_host));
     let handler = Arc::clone(&command.handler);

@@ -68,7 +68,7 @@ unsafe fn instance<'a>(instance: *mut c_void) -> &'a Instance {
 /// `text` is there for the time of the call.
 unsafe fn json(text: Text) -> RawJson {
     // SAFETY: the caller's promise.
-    RawJson::of_valid(unsafe { text.get() }.unwrap_or("{}"))
+    RawJson::copy_of_valid(unsafe { text.get() }.unwrap_or("{}"))
 }
 
 pub(super) unsafe extern "C" fn manifest<E: Export>(completion: Completion) {
