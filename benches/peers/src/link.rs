@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::task::AtomicWaker;
+use futures_util::{StreamExt, TryStreamExt, stream, task::AtomicWaker};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::{TcpSocket, TcpStream},
@@ -29,6 +29,8 @@ use crate::{
 const READ_BYTES: usize = 64 * 1024;
 /// With more than this to write, nothing is read.
 const OUTBOX_BYTES: usize = 1024 * 1024;
+/// How many clients log in at the same time.
+const AT_A_TIME: usize = 64;
 /// How long a server may take for anything that is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -72,6 +74,21 @@ impl Target {
         link.dialect.login(name, &mut link.outbox);
         link.ready().await?;
         Ok(link)
+    }
+
+    /// Logs that many clients in, some at a time: there are servers that take 100 ms for one alone.
+    pub(crate) async fn logins(&self, count: usize) -> Result<Vec<Link>, String> {
+        let login = async |index| self.login(&format!("client-{index}"), index).await;
+        stream::iter(0..count).map(login).buffered(AT_A_TIME).try_collect().await
+    }
+
+    /// Logs that many clients in, and subscribes them.
+    pub(crate) async fn subscribers(&self, count: usize, topic: &str) -> Result<Vec<Link>, String> {
+        let subscribed = self.logins(count).await?.into_iter().map(async |mut link: Link| {
+            link.subscribe(topic).await?;
+            Ok::<_, String>(link)
+        });
+        stream::iter(subscribed).buffered(AT_A_TIME).try_collect().await
     }
 
     async fn connect(&self, source: usize) -> Result<Link, String> {
@@ -154,11 +171,27 @@ impl Link {
 
     /// Waits until the server has done what was asked.
     async fn ready(&mut self) -> Result<(), String> {
+        self.until(|incoming| *incoming == Incoming::Ready).await
+    }
+
+    /// Waits for the next event.
+    pub(crate) async fn delivered(&mut self) -> Result<(), String> {
+        self.until(|incoming| matches!(incoming, Incoming::Delivery { .. })).await
+    }
+
+    /// Sends one event.
+    pub(crate) async fn publish(&mut self, topic: &str, payload: &[u8]) -> Result<(), String> {
+        self.dialect.publish(topic, payload, &mut self.outbox);
+        self.outbox.seal();
+        poll_fn(|cx| self.poll_write(cx)).await.map_err(|error| format!("writing failed: {error}"))
+    }
+
+    async fn until(&mut self, wanted: impl Fn(&Incoming<'_>) -> bool) -> Result<(), String> {
         let waiting = async {
             let gate = Gate::default();
             loop {
                 while let Some(incoming) = self.dialect.next(&mut self.inbox, &mut self.outbox)? {
-                    if incoming == Incoming::Ready {
+                    if wanted(&incoming) {
                         return Ok(());
                     }
                 }

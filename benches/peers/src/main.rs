@@ -5,6 +5,7 @@ mod echo_server;
 mod framing;
 mod link;
 mod outcome;
+mod pace;
 mod payload;
 mod process;
 mod run;
@@ -24,11 +25,11 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     link::Target,
-    outcome::Outcome,
+    outcome::{Metrics, Outcome},
     process::Process,
     run::Plan,
     system::System,
-    work::{Setting, Shape, Work},
+    work::{Setting, Shape, Started, Work, start},
 };
 
 #[derive(Debug, Parser)]
@@ -48,6 +49,13 @@ enum Command {
     Await { address: SocketAddr },
     /// Does one work for one system
     Measure(MeasureArgs),
+    /// Starts Jackfield often, at this address
+    Start {
+        program: PathBuf,
+        address: SocketAddr,
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -63,15 +71,22 @@ struct MeasureArgs {
     /// The server's process
     #[arg(long)]
     pid: u32,
-    #[arg(long, default_value_t = 1)]
-    round: u32,
     /// Seconds that are measured
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
     /// Seconds before
     #[arg(long, default_value_t = 1.0)]
     warmup: f64,
-    /// Where the result's line goes
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+/// Where the result goes.
+#[derive(Debug, Args)]
+struct PlaceArgs {
+    #[arg(long, default_value_t = 1)]
+    round: u32,
+    /// The file that gets a line
     #[arg(long)]
     results: PathBuf,
 }
@@ -83,6 +98,8 @@ async fn main() -> ExitCode {
         Command::FreePorts { count } => free_ports(count).and_then(|ports| say(&ports)),
         Command::Await { address } => listening(address).await,
         Command::Measure(arguments) => measure(arguments).await,
+        Command::Start { program, address, place } => start(&Started { program: &program, address })
+            .and_then(|metrics| keep(&place, ["start", "20", "jackfield"].map(String::from), metrics)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -97,10 +114,14 @@ fn say(text: &str) -> Result<(), String> {
     writeln!(io::stdout(), "{text}").map_err(|error| error.to_string())
 }
 
-/// All are held until the last is known, so that none is given twice.
+/// Below those that clients get, and free at every address. All are held until the last is known.
 fn free_ports(count: usize) -> Result<String, String> {
-    let bound = |_| TcpListener::bind("127.0.0.1:0").and_then(|held| Ok((held.local_addr()?.port(), held)));
-    let held = (0..count).map(bound).collect::<io::Result<Vec<_>>>().map_err(|error| error.to_string())?;
+    let first = u16::try_from(std::process::id() % 10_000).unwrap_or_default() + 15_000;
+    let free = (first..32_000).filter_map(|port| Some((port, TcpListener::bind(("0.0.0.0", port)).ok()?)));
+    let held: Vec<_> = free.take(count).collect();
+    if held.len() < count {
+        return Err("no free ports".into());
+    }
     Ok(held.iter().map(|(port, _)| port.to_string()).collect::<Vec<_>>().join(" "))
 }
 
@@ -115,7 +136,7 @@ async fn listening(address: SocketAddr) -> Result<(), String> {
 }
 
 async fn measure(arguments: MeasureArgs) -> Result<(), String> {
-    let MeasureArgs { work, shape, system, round, .. } = arguments;
+    let MeasureArgs { work, shape, system, place, .. } = arguments;
     let setting = Setting {
         target: Target { system, address: arguments.address },
         server: Process::new(arguments.pid),
@@ -125,11 +146,16 @@ async fn measure(arguments: MeasureArgs) -> Result<(), String> {
             measure: Duration::from_secs_f64(arguments.seconds),
         },
     };
-    let metrics = work.measure(&setting).await?;
-    let (work, shape, system) = (work.name(), shape.to_string(), system.name());
-    let line = serde_json::to_string(&Outcome { round, work, shape, system, metrics });
+    let problem = |problem| format!("{} {shape} {}: {problem}", work.name(), system.name());
+    let metrics = work.measure(&setting).await.map_err(problem)?;
+    keep(&place, [work.name(), shape.to_string(), system.name()], metrics)
+}
+
+fn keep(place: &PlaceArgs, names: [String; 3], metrics: Metrics) -> Result<(), String> {
+    let [work, shape, system] = names;
+    let line = serde_json::to_string(&Outcome { round: place.round, work, shape, system, metrics });
     let line = line.map_err(|error| error.to_string())?;
-    let appended = OpenOptions::new().append(true).create(true).open(&arguments.results);
+    let appended = OpenOptions::new().append(true).create(true).open(&place.results);
     appended.and_then(|mut file| writeln!(file, "{line}")).map_err(|error| error.to_string())?;
     say(&line)
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::{
     Setting,
-    subscriber::{Flight, Measure, Pace, Publisher, Subscriber, TOPIC},
+    subscriber::{Flight, Measure, Publisher, Subscriber, TOPIC},
 };
 use crate::{
     outcome::Metrics,
+    pace::Pace,
     run::{Crew, Run},
 };
 
@@ -25,12 +26,7 @@ pub(super) async fn crew(
     pace: Pace,
     measure: Measure,
 ) -> Result<Crew, String> {
-    let mut links = Vec::new();
-    for index in 0..setting.shape.connections {
-        let mut link = setting.target.login(&format!("subscriber-{index}"), index).await?;
-        link.subscribe(TOPIC).await?;
-        links.push(link);
-    }
+    let links = setting.target.subscribers(setting.shape.connections, TOPIC).await?;
     let publisher = setting.target.login("publisher", links.len()).await?;
     let mut crew = Crew::new(Run::new()?);
     for (index, link) in links.into_iter().enumerate() {

@@ -1,10 +1,18 @@
 //! What the systems are made to do, a file each.
 
 mod fan_out;
+mod idle;
+mod latency;
+mod logins;
+mod overload;
 mod request_reply;
 mod requester;
 mod rpc;
+mod start;
 mod subscriber;
+mod tail;
+
+pub(crate) use self::start::{Started, start};
 
 use std::{fmt, str::FromStr};
 
@@ -18,6 +26,11 @@ pub(crate) enum Work {
     Rpc,
     RequestReply,
     FanOut,
+    Latency,
+    Logins,
+    Idle,
+    Tail,
+    Overload,
 }
 
 impl Work {
@@ -36,6 +49,11 @@ impl Work {
             Self::Rpc => rpc::measure(setting).await,
             Self::RequestReply => request_reply::measure(setting).await,
             Self::FanOut => fan_out::measure(setting).await,
+            Self::Latency => latency::measure(setting).await,
+            Self::Logins => logins::measure(setting).await,
+            Self::Idle => idle::measure(setting).await,
+            Self::Tail => tail::measure(setting).await,
+            Self::Overload => overload::measure(setting).await,
         }
     }
 }

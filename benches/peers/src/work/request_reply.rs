@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Setting,
-    requester::{Answerer, Asked, Requester},
+    requester::{Answerer, Asked, Load, Requester},
 };
 use crate::{
     outcome::Metrics,
@@ -13,15 +13,18 @@ use crate::{
 
 pub(super) async fn measure(setting: &Setting) -> Result<Metrics, String> {
     let mut crew = Crew::new(Run::new()?);
-    for index in 0..setting.shape.requesters() {
-        let name = format!("answerer-{index}");
-        let mut link = setting.target.login(&name, 2 * index).await?;
-        link.serve(&name).await?;
-        crew.receiver(link, Answerer::new());
-        let mut link = setting.target.login(&format!("requester-{index}"), 2 * index + 1).await?;
-        link.dialect.await_answers(&mut link.outbox);
-        let role = Requester::new(&crew.run, index, Asked::Client(name), setting.shape.depth);
-        crew.sender(link, role, Arc::default());
+    let mut links = setting.target.logins(2 * setting.shape.requesters()).await?.into_iter();
+    let mut index = 0;
+    while let (Some(mut answerer), Some(mut requester)) = (links.next(), links.next()) {
+        // The names that clients log in with.
+        let name = format!("client-{}", 2 * index);
+        answerer.serve(&name).await?;
+        crew.receiver(answerer, Answerer::new());
+        requester.dialect.await_answers(&mut requester.outbox);
+        let load = Load::closed(setting.shape.depth);
+        let role = Requester::new(&crew.run, index, Asked::Client(name), load);
+        crew.sender(requester, role, Arc::default());
+        index += 1;
     }
     Ok(Metrics::of_load(&crew.measure(&setting.plan, &setting.server).await?))
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::{
     Setting,
-    requester::{Asked, Requester},
+    requester::{Asked, Load, Requester},
 };
 use crate::{
+    link::Gate,
     outcome::Metrics,
     run::{Crew, Measured, Run},
 };
@@ -17,11 +18,22 @@ pub(super) async fn measure(setting: &Setting) -> Result<Metrics, String> {
 
 /// As many requests as the connections keep in flight.
 pub(super) async fn saturate(setting: &Setting) -> Result<Measured, String> {
+    let load = |_| Load::closed(setting.shape.depth);
+    crew(setting, load).await?.0.measure(&setting.plan, &setting.server).await
+}
+
+/// Connections that ask the server, and what wakes them.
+pub(super) async fn crew(
+    setting: &Setting,
+    load: impl Fn(usize) -> Load,
+) -> Result<(Crew, Vec<Arc<Gate>>), String> {
+    let links = setting.target.logins(setting.shape.connections).await?;
     let mut crew = Crew::new(Run::new()?);
-    for index in 0..setting.shape.connections {
-        let link = setting.target.login(&format!("requester-{index}"), index).await?;
-        let role = Requester::new(&crew.run, index, Asked::Server, setting.shape.depth);
-        crew.sender(link, role, Arc::default());
+    let mut gates = Vec::new();
+    for (index, link) in links.into_iter().enumerate() {
+        let gate = Arc::<Gate>::default();
+        gates.push(Arc::clone(&gate));
+        crew.sender(link, Requester::new(&crew.run, index, Asked::Server, load(index)), gate);
     }
-    crew.measure(&setting.plan, &setting.server).await
+    Ok((crew, gates))
 }

@@ -9,6 +9,7 @@ use crate::{
     dialect::{Dialect, Incoming},
     framing::Outbox,
     link::Gate,
+    pace::Pace,
     payload::{Order, Payload, Stamp},
     run::{Phase, Role, Run},
 };
@@ -64,15 +65,6 @@ impl Flight {
     }
 }
 
-/// When the next event is due.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Pace {
-    /// As soon as the window has room.
-    Window,
-    /// At a fixed rate: nanoseconds between two, from the run's start.
-    Every(u64),
-}
-
 /// Publishes.
 pub(crate) struct Publisher {
     run: Arc<Run>,
@@ -96,22 +88,12 @@ impl Publisher {
             payload: Payload::new(),
         }
     }
-
-    fn due(&self) -> Option<u64> {
-        match self.pace {
-            Pace::Window => Some(0),
-            Pace::Every(interval) => {
-                let due = self.next * interval;
-                (due <= self.run.now()).then_some(due)
-            }
-        }
-    }
 }
 
 impl Role for Publisher {
     fn send(&mut self, dialect: &mut dyn Dialect, out: &mut Outbox) {
         while self.run.phase() == Phase::Load
-            && let Some(due) = self.due()
+            && let Some(due) = self.pace.due(self.next, self.run.now())
             && self.flight.depart(self.next)
         {
             dialect.publish(TOPIC, self.payload.stamped(Stamp { number: self.next, due }), out);
