@@ -77,14 +77,14 @@ impl Target {
     }
 
     /// Logs that many clients in, some at a time: there are servers that take 100 ms for one alone.
-    pub(crate) async fn logins(&self, count: usize) -> Result<Vec<Link>, String> {
-        let login = async |index| self.login(&format!("client-{index}"), index).await;
+    pub(crate) async fn logins(&self, team: &str, count: usize) -> Result<Vec<Link>, String> {
+        let login = async |index| self.login(&format!("{team}-{index}"), index).await;
         stream::iter(0..count).map(login).buffered(AT_A_TIME).try_collect().await
     }
 
     /// Logs that many clients in, and subscribes them.
     pub(crate) async fn subscribers(&self, count: usize, topic: &str) -> Result<Vec<Link>, String> {
-        let subscribed = self.logins(count).await?.into_iter().map(async |mut link: Link| {
+        let subscribed = self.logins("subscriber", count).await?.into_iter().map(async |mut link: Link| {
             link.subscribe(topic).await?;
             Ok::<_, String>(link)
         });

@@ -8,15 +8,16 @@ mod outcome;
 mod pace;
 mod payload;
 mod process;
+mod report;
 mod run;
 mod system;
 mod work;
 
 use std::{
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io::{self, Write},
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -27,6 +28,7 @@ use crate::{
     link::Target,
     outcome::{Metrics, Outcome},
     process::Process,
+    report::Figures,
     run::Plan,
     system::System,
     work::{Setting, Shape, Started, Work, start},
@@ -49,6 +51,8 @@ enum Command {
     Await { address: SocketAddr },
     /// Does one work for one system
     Measure(MeasureArgs),
+    /// Prints the tables of these results
+    Report { results: PathBuf },
     /// Starts Jackfield often, at this address
     Start {
         program: PathBuf,
@@ -98,6 +102,7 @@ async fn main() -> ExitCode {
         Command::FreePorts { count } => free_ports(count).and_then(|ports| say(&ports)),
         Command::Await { address } => listening(address).await,
         Command::Measure(arguments) => measure(arguments).await,
+        Command::Report { results } => report(&results),
         Command::Start { program, address, place } => start(&Started { program: &program, address })
             .and_then(|metrics| keep(&place, ["start", "20", "jackfield"].map(String::from), metrics)),
     };
@@ -108,6 +113,11 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn report(results: &Path) -> Result<(), String> {
+    let lines = fs::read_to_string(results).map_err(|error| format!("{}: {error}", results.display()))?;
+    say(report::tables(&Figures::read(&lines)?).trim_end())
 }
 
 fn say(text: &str) -> Result<(), String> {

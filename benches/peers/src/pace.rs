@@ -13,21 +13,32 @@ pub(crate) enum Pace {
     /// As soon as the window has room.
     Window,
     /// At a fixed rate, in nanoseconds of the run.
-    Every { interval: u64, offset: u64 },
+    Every { interval: u64, offset: u64, burst: u64 },
 }
 
 impl Pace {
     /// The share of one of several senders, which together send at this rate.
     pub(crate) fn share(per_second: f64, sender: usize, senders: usize) -> Self {
         let interval = interval(per_second);
-        Self::Every { interval: interval * senders as u64, offset: interval * sender as u64 }
+        Self::Every { interval: interval * senders as u64, offset: interval * sender as u64, burst: 1 }
+    }
+
+    /// So many at a time, at the same rate.
+    pub(crate) fn in_bursts(self, size: usize) -> Self {
+        let size = size as u64;
+        match self {
+            Self::Window => Self::Window,
+            Self::Every { interval, offset, burst } => {
+                Self::Every { interval: interval * size, offset: offset * size, burst: burst * size }
+            }
+        }
     }
 
     /// When that message is due, if it is.
     pub(crate) fn due(self, number: u64, now: u64) -> Option<u64> {
         let due = match self {
             Self::Window => return Some(now),
-            Self::Every { interval, offset } => offset + number * interval,
+            Self::Every { interval, offset, burst } => offset + number / burst * interval,
         };
         (due <= now).then_some(due)
     }
@@ -67,6 +78,9 @@ mod tests {
         assert_eq!(due(0, 0, 0), Some(0));
         assert_eq!((due(1, 0, 999_999), due(1, 0, 1_000_000)), (None, Some(1_000_000)));
         assert_eq!(due(1, 1, 5_000_000), Some(3_000_000));
+        let burst = |number, now| Pace::share(1000.0, 1, 2).in_bursts(3).due(number, now);
+        assert_eq!((burst(0, 2_999_999), burst(2, 3_000_000)), (None, Some(3_000_000)));
+        assert_eq!((burst(3, 8_999_999), burst(3, 9_000_000)), (None, Some(9_000_000)));
         assert_eq!(Pace::Window.due(7, 5), Some(5));
     }
 }

@@ -18,7 +18,7 @@ pub(super) async fn measure(setting: &Setting) -> Result<Metrics, String> {
     let count = setting.shape.connections;
     let empty = setting.server.resident()?;
     let each = |resident: u64| resident.saturating_sub(empty) as f64 / count as f64;
-    let links = setting.target.logins(count).await?;
+    let links = setting.target.logins("idle", count).await?;
     tokio::time::sleep(REST).await;
     let idle = each(setting.server.resident()?);
 

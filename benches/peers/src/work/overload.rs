@@ -36,6 +36,7 @@ fn rate(measured: &Measured) -> f64 {
 
 /// Every request that a socket took is answered at the end, or this is an error.
 async fn offer(setting: &Setting, per_second: f64, answers: Answers) -> Result<Measured, String> {
+    let team = if answers == Answers::AsTheyCome { "reader" } else { "late-reader" };
     let connections = setting.shape.connections;
     let load = |index| Load {
         pace: Pace::share(per_second, index, connections),
@@ -43,7 +44,7 @@ async fn offer(setting: &Setting, per_second: f64, answers: Answers) -> Result<M
         unwritten: UNWRITTEN,
         answers,
     };
-    let (mut crew, gates) = rpc::crew(setting, load).await?;
+    let (mut crew, gates) = rpc::crew(setting, team, load).await?;
     pace::open_gates(&crew.run, gates, OPENINGS)?;
     crew.measure(&setting.plan, &setting.server).await
 }

@@ -13,7 +13,7 @@ use crate::{
 
 pub(super) async fn measure(setting: &Setting) -> Result<Metrics, String> {
     let mut crew = Crew::new(Run::new()?);
-    let mut links = setting.target.logins(2 * setting.shape.requesters()).await?.into_iter();
+    let mut links = setting.target.logins("client", 2 * setting.shape.requesters()).await?.into_iter();
     let mut index = 0;
     while let (Some(mut answerer), Some(mut requester)) = (links.next(), links.next()) {
         // The names that clients log in with.

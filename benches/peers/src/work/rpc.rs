@@ -19,15 +19,17 @@ pub(super) async fn measure(setting: &Setting) -> Result<Metrics, String> {
 /// As many requests as the connections keep in flight.
 pub(super) async fn saturate(setting: &Setting) -> Result<Measured, String> {
     let load = |_| Load::closed(setting.shape.depth);
-    crew(setting, load).await?.0.measure(&setting.plan, &setting.server).await
+    let (mut crew, _) = crew(setting, "requester", load).await?;
+    crew.measure(&setting.plan, &setting.server).await
 }
 
 /// Connections that ask the server, and what wakes them.
 pub(super) async fn crew(
     setting: &Setting,
+    team: &str,
     load: impl Fn(usize) -> Load,
 ) -> Result<(Crew, Vec<Arc<Gate>>), String> {
-    let links = setting.target.logins(setting.shape.connections).await?;
+    let links = setting.target.logins(team, setting.shape.connections).await?;
     let mut crew = Crew::new(Run::new()?);
     let mut gates = Vec::new();
     for (index, link) in links.into_iter().enumerate() {
