@@ -1,6 +1,6 @@
 //! The floor: what a WebSocket server costs that does nothing but send back what it gets.
 
-use std::net::SocketAddr;
+use std::{io, net::SocketAddr};
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::{
@@ -16,17 +16,22 @@ use tokio_tungstenite::{
 const READ_BUFFER: usize = 8 << 10;
 
 /// Serves both kinds until it is stopped.
-pub(crate) async fn serve(web_socket: SocketAddr, lines: SocketAddr) -> Result<(), String> {
-    let listen = |address| async move {
+pub(crate) async fn listen(web_socket: SocketAddr, lines: SocketAddr) -> Result<(), String> {
+    let bind = |address| async move {
         TcpListener::bind(address).await.map_err(|error| format!("cannot listen at {address}: {error}"))
     };
-    let (web_socket, lines) = (listen(web_socket).await?, listen(lines).await?);
+    serve(bind(web_socket).await?, bind(lines).await?)
+        .await
+        .map_err(|error| format!("cannot accept: {error}"))
+}
+
+/// Serves those that come to these.
+pub(crate) async fn serve(web_socket: TcpListener, lines: TcpListener) -> io::Result<()> {
     loop {
-        let accepted = tokio::select! {
-            accepted = web_socket.accept() => accepted.map(|(stream, _)| drop(tokio::spawn(echo_messages(stream)))),
-            accepted = lines.accept() => accepted.map(|(stream, _)| drop(tokio::spawn(echo_lines(stream)))),
-        };
-        accepted.map_err(|error| format!("cannot accept: {error}"))?;
+        tokio::select! {
+            accepted = web_socket.accept() => drop(tokio::spawn(echo_messages(accepted?.0))),
+            accepted = lines.accept() => drop(tokio::spawn(echo_lines(accepted?.0))),
+        }
     }
 }
 
@@ -43,9 +48,9 @@ async fn echo_messages(stream: TcpStream) -> Option<()> {
                 socket.next().await
             }
         };
-        match message?.ok()? {
-            message @ (Message::Text(_) | Message::Binary(_)) => socket.feed(message).await.ok()?,
-            _ => {}
+        let message = message?.ok()?;
+        if matches!(message, Message::Text(_) | Message::Binary(_)) {
+            socket.feed(message).await.ok()?;
         }
     }
 }

@@ -34,6 +34,9 @@ use crate::{
     work::{Setting, Shape, Started, Work, start},
 };
 
+/// How long what is in flight may take to arrive.
+const DRAIN: Duration = Duration::from_secs(20);
+
 #[derive(Debug, Parser)]
 #[command(about = "What `benches/peers/run` calls")]
 struct Arguments {
@@ -98,7 +101,7 @@ struct PlaceArgs {
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Echo { web_socket, lines } => echo_server::serve(web_socket, lines).await,
+        Command::Echo { web_socket, lines } => echo_server::listen(web_socket, lines).await,
         Command::FreePorts { count } => free_ports(count).and_then(|ports| say(&ports)),
         Command::Await { address } => listening(address).await,
         Command::Measure(arguments) => measure(arguments).await,
@@ -154,6 +157,7 @@ async fn measure(arguments: MeasureArgs) -> Result<(), String> {
         plan: Plan {
             warmup: Duration::from_secs_f64(arguments.warmup),
             measure: Duration::from_secs_f64(arguments.seconds),
+            drain: DRAIN,
         },
     };
     let problem = |problem| format!("{} {shape} {}: {problem}", work.name(), system.name());

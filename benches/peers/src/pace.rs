@@ -53,16 +53,15 @@ pub(crate) fn open_gates(run: &Arc<Run>, gates: Vec<Arc<Gate>>, per_second: f64)
     let run = Arc::clone(run);
     let interval = interval(per_second);
     let work = move || {
-        let mut next = 0;
-        for gate in gates.iter().cycle() {
-            while run.now() < next * interval {
-                thread::park_timeout(Duration::from_nanos(next * interval - run.now().min(next * interval)));
+        for (opening, gate) in (0_u64..).zip(gates.iter().cycle()) {
+            let due = opening * interval;
+            while let Some(rest @ 1..) = due.checked_sub(run.now()) {
+                thread::park_timeout(Duration::from_nanos(rest));
             }
             if run.phase() != Phase::Load {
                 return;
             }
             gate.open();
-            next += 1;
         }
     };
     thread::Builder::new().spawn(work).map(drop).map_err(|error| error.to_string())

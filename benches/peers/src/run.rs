@@ -19,8 +19,6 @@ use crate::{
     process::Process,
 };
 
-/// How long what is in flight may take to arrive.
-const DRAIN: Duration = Duration::from_secs(20);
 /// Counters that connections share out among themselves.
 const SHARDS: usize = 64;
 
@@ -182,6 +180,8 @@ pub(crate) struct Measured {
 pub(crate) struct Plan {
     pub(crate) warmup: Duration,
     pub(crate) measure: Duration,
+    /// How long what is in flight may take to arrive.
+    pub(crate) drain: Duration,
 }
 
 /// The connections of a measurement.
@@ -229,12 +229,12 @@ impl Crew {
             seconds: start.elapsed().as_secs_f64(),
             cpu_seconds: server.cpu_seconds()? - cpu,
         };
-        self.finish().await?;
+        self.finish(plan.drain).await?;
         Ok(measured)
     }
 
     /// Ends the load; everything has to arrive.
-    pub(crate) async fn finish(&mut self) -> Result<(), String> {
+    async fn finish(&mut self, drain: Duration) -> Result<(), String> {
         let mut links = Vec::new();
         for (phase, tasks) in [(Phase::Drain, &mut self.senders), (Phase::Over, &mut self.receivers)] {
             self.run.enter(phase);
@@ -244,7 +244,7 @@ impl Crew {
                 }
                 Ok::<(), String>(())
             };
-            timeout(DRAIN, waiting).await.map_err(|_| "what was in flight never arrived")??;
+            timeout(drain, waiting).await.map_err(|_| "what was in flight never arrived")??;
             self.run.outcome()?;
         }
         Ok(())

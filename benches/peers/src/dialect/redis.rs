@@ -54,8 +54,11 @@ fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((line.strip_suffix(b"\r\n")?, rest))
 }
 
-/// Kind, topic, and payload or count; and what follows.
-fn message(bytes: &[u8]) -> Result<Option<(Incoming<'_>, &[u8])>, String> {
+/// What was taken, and what follows it; nothing where it is not whole.
+type Taken<'a, T> = Result<Option<(T, &'a [u8])>, String>;
+
+/// Kind, topic, and payload or count.
+fn message(bytes: &[u8]) -> Taken<'_, Incoming<'_>> {
     let Some((kind, rest)) = item(bytes)? else { return Ok(None) };
     let Some((_, rest)) = item(rest)? else { return Ok(None) };
     let Some((payload, rest)) = item(rest)? else { return Ok(None) };
@@ -66,8 +69,8 @@ fn message(bytes: &[u8]) -> Result<Option<(Incoming<'_>, &[u8])>, String> {
     }
 }
 
-/// A bulk string or an integer, and what follows.
-fn item(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, String> {
+/// A bulk string or an integer.
+fn item(bytes: &[u8]) -> Taken<'_, &[u8]> {
     let Some((line, rest)) = line(bytes) else { return Ok(None) };
     if let Some(integer) = line.strip_prefix(b":") {
         return Ok(Some((integer, rest)));

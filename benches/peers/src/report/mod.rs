@@ -8,59 +8,79 @@ use std::fmt::Write;
 pub(crate) use self::figures::Figures;
 use self::targets::{TARGETS, value};
 
-/// The works: name, title, what a unit of work is, and the metrics that are shown with their headings.
-const WORKS: &[(&str, &str, &[(&str, &str)])] = &[
-    (
-        "rpc",
-        "Requests that the server answers. The echo servers send back what Jackfield gets as `core`/`core`/`ping`.",
-        LOAD,
-    ),
-    (
-        "request-reply",
-        "Round trips between clients. 16x8 is 16 that ask, each another client; with `-all`, 8 that ask 8.",
-        LOAD,
-    ),
-    ("fan-out", "Deliveries to 100 and 1,000 subscribers, with 1 or 64 events in flight.", LOAD),
-    (
-        "latency",
-        "From when an event was due until a subscriber has it: 500 events a second to 1, 50 to 100.",
-        &[("p50_us", "p50"), ("p99_us", "p99"), ("p999_us", "p99.9"), ("cpu_share", "CPUs used")],
-    ),
-    ("logins", "Connect, log in, close, by 16 at a time.", LOAD),
-    (
-        "idle",
-        "Resident memory of a connection, of 10,000: logged in, and after each was subscribed and got an event.",
-        &[
+/// A work's section.
+struct Section {
+    work: &'static str,
+    about: &'static str,
+    /// The metrics that are shown, with their headings.
+    metrics: &'static [(&'static str, &'static str)],
+}
+
+const LOAD: &[(&str, &str)] =
+    &[("per_cpu_second", "per CPU-second"), ("per_second", "per second"), ("cpu_share", "CPUs used")];
+
+const SECTIONS: &[Section] = &[
+    Section {
+        work: "rpc",
+        about: "Requests that the server answers. The echo servers send back what Jackfield gets as `core`/`core`/`ping`.",
+        metrics: LOAD,
+    },
+    Section {
+        work: "request-reply",
+        about: "Round trips between clients. 16x8 is 16 that ask, each another client, with 8 in flight; with `-all` it is 8 that ask 8.",
+        metrics: LOAD,
+    },
+    Section {
+        work: "fan-out",
+        about: "Deliveries to 100 and 1,000 subscribers, with 1 or 64 events in flight.",
+        metrics: LOAD,
+    },
+    Section {
+        work: "latency",
+        about: "From when an event was due until a subscriber has it: 500 events a second to 1, 50 to each of 100.",
+        metrics: &[("p50_us", "p50"), ("p99_us", "p99"), ("p999_us", "p99.9"), ("cpu_share", "CPUs used")],
+    },
+    Section { work: "logins", about: "Connect, log in, close, by 16 at a time.", metrics: LOAD },
+    Section {
+        work: "idle",
+        about: "Resident memory a connection, of 10,000: logged in; and after each subscribed and got an event.",
+        metrics: &[
             ("idle_kib", "each, idle"),
             ("used_kib", "each, after an event"),
             ("empty_mib", "server without any"),
         ],
-    ),
-    (
-        "tail",
-        "`rpc` at half of the rate that saturates, from when it was due.",
-        &[("p50_us", "p50"), ("p99_us", "p99"), ("p999_us", "p99.9"), ("p999_over_p50", "p99.9 / p50")],
-    ),
-    (
-        "overload",
-        "Clients offer twice the rate that saturates. Every request is answered, or the run fails.",
-        &[
+    },
+    Section {
+        work: "tail",
+        about: "`rpc` at half of the rate that saturates, from when it was due.",
+        metrics: &[
+            ("p50_us", "p50"),
+            ("p99_us", "p99"),
+            ("p999_us", "p99.9"),
+            ("p999_over_p50", "p99.9 / p50"),
+        ],
+    },
+    Section {
+        work: "overload",
+        about: "Clients offer twice the rate that saturates. Every request is answered, or the run fails.",
+        metrics: &[
             ("of_peak", "throughput of the peak"),
             ("before_mib", "memory before"),
             ("most_mib", "most memory"),
             ("most_unread_mib", "most, answers unread"),
         ],
-    ),
-    ("start", "20 starts.", &[("listening_ms", "until it listens"), ("binary_mb", "binary")]),
+    },
+    Section {
+        work: "start",
+        about: "20 starts.",
+        metrics: &[("listening_ms", "until it listens"), ("binary_mb", "binary")],
+    },
 ];
-
-const LOAD: &[(&str, &str)] =
-    &[("per_cpu_second", "per CPU-second"), ("per_second", "per second"), ("cpu_share", "CPUs used")];
 
 /// The tables, as Markdown.
 pub(crate) fn tables(figures: &Figures) -> String {
     let mut text = targets(figures);
-    for (work, about, metrics) in WORKS {
+    for Section { work, about, metrics } in SECTIONS {
         let names = figures.names(Some(work));
         if !names.is_empty() {
             text += &format!("\n## {work}\n\n{about}\n\n");
@@ -131,7 +151,7 @@ mod tests {
     fn every_work_has_a_table() {
         use clap::ValueEnum;
         for work in crate::work::Work::value_variants() {
-            assert!(WORKS.iter().any(|(name, ..)| *name == work.name()), "{}", work.name());
+            assert!(SECTIONS.iter().any(|section| section.work == work.name()), "{}", work.name());
         }
     }
 }

@@ -129,3 +129,59 @@ mod tests {
         }
     }
 }
+
+/// Servers in the test's own process.
+#[cfg(test)]
+pub(crate) mod fakes {
+    use std::time::Duration;
+
+    use tokio::{
+        io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::{echo_server, system::System};
+
+    /// A short measurement of 4x2 at this address, which counts this process as the server.
+    pub(crate) fn setting(system: System, address: std::net::SocketAddr) -> Setting {
+        let [warmup, measure, drain] = [10, 100, 300].map(Duration::from_millis);
+        Setting {
+            target: Target { system, address },
+            server: Process::new(std::process::id()),
+            shape: "4x2".parse().unwrap(),
+            plan: Plan { warmup, measure, drain },
+        }
+    }
+
+    /// The echo server: settings over WebSocket and over lines.
+    pub(crate) async fn echo() -> [Setting; 2] {
+        let web_socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let lines = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addresses = [&web_socket, &lines].map(|listener| listener.local_addr().unwrap());
+        tokio::spawn(echo_server::serve(web_socket, lines));
+        let [web_socket, lines] = addresses;
+        [setting(System::EchoWs, web_socket), setting(System::EchoTcp, lines)]
+    }
+
+    /// Sends every line back, the 50th of each connection so many times.
+    pub(crate) async fn faulty(times: usize) -> Setting {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let (read, mut write) = stream.into_split();
+                    let mut lines = BufReader::new(read).lines();
+                    let mut count = 0;
+                    while let Ok(Some(line)) = lines.next_line().await {
+                        count += 1;
+                        let times = if count == 50 { times } else { 1 };
+                        write.write_all(format!("{line}\n").repeat(times).as_bytes()).await.unwrap();
+                    }
+                });
+            }
+        });
+        setting(System::EchoTcp, address)
+    }
+}

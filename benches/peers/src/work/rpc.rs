@@ -39,3 +39,25 @@ pub(super) async fn crew(
     }
     Ok((crew, gates))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::work::fakes;
+
+    #[tokio::test]
+    async fn echoes_are_counted() {
+        for setting in fakes::echo().await {
+            let metrics = measure(&setting).await.unwrap();
+            assert!(metrics.0["per_second"] > 0.0, "{metrics:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_lost_or_doubled_fails_the_run() {
+        let lost = measure(&fakes::faulty(0).await).await.unwrap_err();
+        assert_eq!(lost, "what was in flight never arrived");
+        let doubled = measure(&fakes::faulty(2).await).await.unwrap_err();
+        assert!(doubled.ends_with("which is not open"), "{doubled}");
+    }
+}

@@ -217,3 +217,44 @@ impl Drop for Subscriber {
         self.run.record(&mut self.latencies);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{framing::Framing, system::System};
+
+    /// A subscriber that gets events of these numbers, of which so many were published.
+    fn receive(published: u64, numbers: &[u64]) -> Result<(), String> {
+        let run = Run::new().unwrap();
+        let flight = Flight::new(8, 1);
+        (0..published).for_each(|number| assert!(flight.depart(number)));
+        let mut subscriber = Subscriber::new(&run, &flight, 0, Measure::Deliveries);
+        let (mut dialect, mut out) = (System::NatsTcp.dialect(), Outbox::new(Framing::Plain));
+        let mut payload = Payload::new();
+        for number in numbers {
+            let payload = payload.stamped(Stamp { number: *number, due: 0 });
+            let incoming = Incoming::Delivery { payload, reply_to: b"" };
+            subscriber.take(incoming, 0, &mut *dialect, &mut out)?;
+        }
+        subscriber.tell();
+        assert_eq!(run.done(), numbers.len() as u64);
+        subscriber.verify()
+    }
+
+    #[test]
+    fn what_is_lost_doubled_or_out_of_order_is_an_error() {
+        receive(3, &[0, 1, 2]).unwrap();
+        for wrong in [&[0, 1][..], &[0, 0], &[0, 2], &[1]] {
+            receive(3, wrong).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn no_more_than_the_window_is_in_flight() {
+        let flight = Flight::new(2, 2);
+        assert!(flight.depart(0) && flight.depart(1) && !flight.depart(2));
+        assert!(!flight.arrive(0) && !flight.depart(2), "one subscriber lacks it");
+        assert!(flight.arrive(0) && flight.depart(2) && !flight.is_empty());
+        assert_eq!(flight.published(), 3);
+    }
+}
