@@ -145,7 +145,7 @@ pub(crate) mod fakes {
 
     /// A short measurement of 4x2 at this address, which counts this process as the server.
     pub(crate) fn setting(system: System, address: std::net::SocketAddr) -> Setting {
-        let [warmup, measure, drain] = [10, 100, 300].map(Duration::from_millis);
+        let [warmup, measure, drain] = [10, 100, 10_000].map(Duration::from_millis);
         Setting {
             target: Target { system, address },
             server: Process::new(std::process::id()),
@@ -164,7 +164,7 @@ pub(crate) mod fakes {
         [setting(System::EchoWs, web_socket), setting(System::EchoTcp, lines)]
     }
 
-    /// Sends every line back, the 50th of each connection so many times.
+    /// Sends every line back, the third of each connection so many times.
     pub(crate) async fn faulty(times: usize) -> Setting {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -176,12 +176,14 @@ pub(crate) mod fakes {
                     let mut count = 0;
                     while let Ok(Some(line)) = lines.next_line().await {
                         count += 1;
-                        let times = if count == 50 { times } else { 1 };
+                        let times = if count == 3 { times } else { 1 };
                         write.write_all(format!("{line}\n").repeat(times).as_bytes()).await.unwrap();
                     }
                 });
             }
         });
-        setting(System::EchoTcp, address)
+        let mut setting = setting(System::EchoTcp, address);
+        setting.plan.drain = Duration::from_millis(300);
+        setting
     }
 }
