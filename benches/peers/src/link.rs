@@ -65,6 +65,8 @@ impl Gate {
 pub(crate) struct Target {
     pub(crate) system: System,
     pub(crate) address: SocketAddr,
+    /// What the kernel keeps of what is not read, in bytes; as much as it likes where nothing is said.
+    pub(crate) unread: Option<u32>,
 }
 
 impl Target {
@@ -93,7 +95,7 @@ impl Target {
 
     async fn connect(&self, source: usize) -> Result<Link, String> {
         let framing = self.system.framing();
-        let stream = open(self.address, source).await.map_err(|error| format!("cannot connect: {error}"))?;
+        let stream = open(self, source).await.map_err(|error| format!("cannot connect: {error}"))?;
         let mut link = Link {
             stream,
             dialect: self.system.dialect(),
@@ -109,11 +111,14 @@ impl Target {
     }
 }
 
-async fn open(address: SocketAddr, source: usize) -> io::Result<TcpStream> {
+async fn open(target: &Target, source: usize) -> io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
+    if let Some(bytes) = target.unread {
+        socket.set_recv_buffer_size(bytes)?;
+    }
     let [third, fourth] = [(source / 250) % 250, source % 250].map(|part| u8::try_from(part).unwrap_or(0));
     socket.bind(SocketAddr::from(([127, 1, third, fourth + 1], 0)))?;
-    let stream = socket.connect(address).await?;
+    let stream = socket.connect(target.address).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }

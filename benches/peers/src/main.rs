@@ -151,7 +151,7 @@ async fn listening(address: SocketAddr) -> Result<(), String> {
 async fn measure(arguments: MeasureArgs) -> Result<(), String> {
     let MeasureArgs { work, shape, system, place, .. } = arguments;
     let setting = Setting {
-        target: Target { system, address: arguments.address },
+        target: Target { system, address: arguments.address, unread: None },
         server: Process::new(arguments.pid),
         shape,
         plan: Plan {

@@ -27,7 +27,7 @@ const SECTIONS: &[Section] = &[
     },
     Section {
         work: "request-reply",
-        about: "Round trips between clients. 16x8 is 16 that ask, each another client, with 8 in flight; with `-all` it is 8 that ask 8.",
+        about: "Round trips between clients. 16x8 is 16 that ask, each another client, with 8 in flight; with `-all` it is 8 that ask 8. The targets are of the former.",
         metrics: LOAD,
     },
     Section {

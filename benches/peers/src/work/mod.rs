@@ -107,6 +107,7 @@ impl fmt::Display for Shape {
 }
 
 /// All that a work needs to know.
+#[derive(Debug, Clone)]
 pub(crate) struct Setting {
     pub(crate) target: Target,
     pub(crate) server: Process,
@@ -147,7 +148,7 @@ pub(crate) mod fakes {
     pub(crate) fn setting(system: System, address: std::net::SocketAddr) -> Setting {
         let [warmup, measure, drain] = [10, 100, 10_000].map(Duration::from_millis);
         Setting {
-            target: Target { system, address },
+            target: Target { system, address, unread: None },
             server: Process::new(std::process::id()),
             shape: "4x2".parse().unwrap(),
             plan: Plan { warmup, measure, drain },

@@ -13,6 +13,8 @@ use crate::{
 
 /// What a client has waiting for its socket before it sends no more.
 const UNWRITTEN: usize = 64 * 1024;
+/// What the kernel keeps of what a client does not read: little, so that answers pile up in the broker.
+const UNREAD: u32 = 4 * 1024;
 /// How often gates are opened: a client catches up with what is due.
 const OPENINGS: f64 = 4000.0;
 
@@ -21,7 +23,9 @@ pub(super) async fn measure(setting: &Setting) -> Result<Metrics, String> {
     let before = setting.server.resident()?;
     let read = offer(setting, 2.0 * peak, Answers::AsTheyCome).await?;
     let while_read = setting.server.most_resident()?;
-    offer(setting, 2.0 * peak, Answers::Afterwards).await?;
+    let mut unread = setting.clone();
+    unread.target.unread = Some(UNREAD);
+    offer(&unread, 2.0 * peak, Answers::Afterwards).await?;
     let mib = |kib| kib as f64 / 1024.0;
     Ok(Metrics::of_load(&read)
         .with("of_peak", rate(&read) / peak)
