@@ -1,27 +1,23 @@
-use std::{
-    cell::Cell,
-    time::{Duration, Instant},
-};
+use std::cell::Cell;
 
-/// Events that come one by one are written at once by whoever fires them: that spares each receiver's task a turn. As
-/// soon as they come faster, that would cost what the tasks gain by writing many at a time. So a thread writes at most
-/// so many at once in such a time.
-const MOST: u32 = 128;
-const WINDOW: Duration = Duration::from_millis(1);
+/// So many events a thread writes at once before it has nothing to do again: as long as it has always something to do,
+/// what is written together is cheaper.
+const MOST: u32 = 512;
 
 thread_local! {
-    static PACE: Cell<Pace> = const { Cell::new(Pace { alone: true, since: None, written: 0 }) };
+    static PACE: Cell<Pace> = const { Cell::new(Pace { alone: true, written: 0 }) };
 }
 
 #[derive(Clone, Copy)]
 struct Pace {
     /// Whether what the thread is at came by itself, and not in a row of messages.
     alone: bool,
-    since: Option<Instant>,
+    /// How many events it has written at once since it had nothing to do.
     written: u32,
 }
 
-/// Handles a message that came by itself, or one of several.
+/// Handles a message that came by itself, or one of several. The receivers of an event that comes by itself are written
+/// to at once, which spares the task of each a turn; those of several get them together.
 pub fn handling<T>(alone: bool, handle: impl FnOnce() -> T) -> T {
     let set = |alone| PACE.set(Pace { alone, ..PACE.get() });
     set(alone);
@@ -30,20 +26,18 @@ pub fn handling<T>(alone: bool, handle: impl FnOnce() -> T) -> T {
     handled
 }
 
+/// This thread of the runtime has nothing to do. To be called by the runtime: see
+/// [`on_thread_park`](tokio::runtime::Builder::on_thread_park).
+pub fn rested() {
+    PACE.set(Pace { written: 0, ..PACE.get() });
+}
+
 /// Whether one more event may be written at once.
 pub(super) fn allows() -> bool {
-    let mut pace = PACE.get();
-    if !pace.alone {
-        return false;
+    let pace = PACE.get();
+    let allows = pace.alone && pace.written < MOST;
+    if allows {
+        PACE.set(Pace { written: pace.written + 1, ..pace });
     }
-    if pace.written >= MOST || pace.since.is_none() {
-        let now = Instant::now();
-        if pace.since.is_some_and(|since| now.duration_since(since) < WINDOW) {
-            return false;
-        }
-        (pace.since, pace.written) = (Some(now), 0);
-    }
-    pace.written += 1;
-    PACE.set(pace);
-    true
+    allows
 }
