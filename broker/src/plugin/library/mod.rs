@@ -140,7 +140,7 @@ fn open_file(path: &Path) -> Result<Handshake, Reason> {
     // SAFETY: the header says that the symbol is a table, whose address this gives.
     let table = unsafe { opened.get::<*const ffi::PluginTable>(ffi::SYMBOL) };
     let table = table.map(|symbol| *symbol).map_err(|error| said(&error));
-    // Never closed: design.md §2.
+    // Never closed: threads may still hold thread-local values whose destructors are in it.
     let _mapped = opened.into_raw();
     // SAFETY: the table is in the library, which is not closed.
     Ok(table.and_then(|table| unsafe { Library::new(table) }.map_err(|refused| refused.to_string())))
