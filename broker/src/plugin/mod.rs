@@ -182,7 +182,8 @@ impl Wanted<'_> {
         known.extend(found.iter().map(|plugin| plugin.manifest.name.as_str()));
         let own = self.config.services.get(self.service);
         let tables = own.into_iter().flat_map(|service| service.plugin_tables.keys());
-        let stray = tables.filter(|table| !known.contains(table.as_str()) && self.overlay.unloaded(table).is_none());
+        let stray =
+            tables.filter(|table| !known.contains(table.as_str()) && self.overlay.unloaded(table).is_none());
         stray
             .map(|table| {
                 let path = format!("plugin.{table}");
