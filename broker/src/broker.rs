@@ -12,7 +12,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use jackfield_plugin_api::{CommandInfo, Plugin, ffi::host::wait_until_destroyed};
+use jackfield_plugin_api::{Builtin, CommandInfo, ffi::host::wait_until_destroyed};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -249,11 +249,11 @@ pub fn inspect(library: &Path, config: &Config) -> Result<Inspection, StartError
 
 /// Every plugin that is linked in.
 pub fn builtin_plugins() -> Vec<PluginSummary> {
-    let summary = |plugin: Arc<dyn Plugin>| {
-        let manifest = plugin.manifest();
+    let summary = |builtin: &&Builtin| {
+        let manifest = (builtin.make)().manifest();
         PluginSummary { name: manifest.name, version: manifest.version, description: manifest.about }
     };
-    plugin::builtin().into_values().map(summary).collect()
+    plugin::builtin().values().map(summary).collect()
 }
 
 /// Lets go of plugins that were only to be looked at.

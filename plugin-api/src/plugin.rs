@@ -225,8 +225,8 @@ inventory::collect!(Builtin);
 
 impl Builtin {
     /// Every plugin that is linked in, in no particular order.
-    pub fn all() -> impl Iterator<Item = Arc<dyn Plugin>> {
-        inventory::iter::<Self>.into_iter().map(|builtin| (builtin.make)())
+    pub fn all() -> impl Iterator<Item = &'static Self> {
+        inventory::iter::<Self>.into_iter()
     }
 }
 

@@ -3,6 +3,8 @@
 //! The top level of the data is checked on its text, so that what a handler only passes on is never parsed: numbers
 //! of any size get through. The `jsonschema` crate judges a field only where its schema says more than a type.
 
+mod bounds;
+
 use std::fmt;
 
 use jsonschema::{PatternOptions, ValidationError, Validator, error::ValidationErrorKind};
@@ -13,6 +15,7 @@ use crate::{
     error::{Error, Result},
     json::{RawJson, fields, push_string},
 };
+use bounds::Bounds;
 
 /// A schema made ready for checking.
 pub struct DataSchema(Kind);
@@ -45,8 +48,14 @@ struct Property {
     types: Types,
     required: bool,
     default: Option<RawJson>,
-    /// Set where the field's schema says more than its type.
-    rest: Option<Box<Validator>>,
+    rest: Rest,
+}
+
+/// What a field's schema says beyond its type.
+enum Rest {
+    Nothing,
+    Bounds(Bounds),
+    More(Box<Validator>),
 }
 
 /// Whose schema it is.
@@ -268,9 +277,7 @@ impl ObjectSchema {
         }
         let mut faults = Faults::default();
         for (property, raw) in present() {
-            if let Some(rest) = &property.rest {
-                faults = faults.and(judge(rest, raw, &property.name)?);
-            }
+            faults = faults.and(property.rest.judge(raw, &property.name)?);
         }
         if let Some(whole) = &self.whole {
             faults = faults.and(judge(whole, data.as_str(), "")?);
@@ -344,15 +351,29 @@ impl Property {
         let plain = map.map_or(schema == &Value::Bool(true), |map| {
             map.keys().all(|key| Self::PLAIN.contains(&key.as_str()))
         });
-        let rest = if plain { None } else { Some(validator(&with_definitions(schema, defs), author)?) };
+        let types = map.and_then(|map| map.get("type")).map_or(Types::ALL, Types::of);
+        let (types, rest) = if plain {
+            (types, Rest::Nothing)
+        } else if let Some((types, bounds)) = map.and_then(|map| Bounds::of(map, Self::PLAIN)) {
+            (types, Rest::Bounds(bounds))
+        } else {
+            (types, Rest::More(validator(&with_definitions(schema, defs), author)?))
+        };
         let default = map.and_then(|map| map.get("default")).filter(|default| !default.is_null());
-        Ok(Self {
-            name: name.into(),
-            types: map.and_then(|map| map.get("type")).map_or(Types::ALL, Types::of),
-            required,
-            default: default.map(RawJson::from_value).transpose()?,
-            rest,
-        })
+        let default = default.map(RawJson::from_value).transpose()?;
+        Ok(Self { name: name.into(), types, required, default, rest })
+    }
+}
+
+impl Rest {
+    fn judge(&self, raw: &str, name: &str) -> Result<Faults> {
+        match self {
+            Self::Bounds(bounds) if !bounds.admit(raw) => {
+                Ok(Faults { invalid: Some(name.to_owned()), ..Faults::default() })
+            }
+            Self::Nothing | Self::Bounds(_) => Ok(Faults::default()),
+            Self::More(validator) => judge(validator, raw, name),
+        }
     }
 }
 
@@ -370,22 +391,25 @@ struct Types(u8);
 
 impl Types {
     const ALL: Self = Self(u8::MAX);
+    const STRING: Self = Self(4);
     const INTEGER: u8 = 16;
     const NUMBER: u8 = 32;
 
     fn of(keyword: &Value) -> Self {
-        let names = match keyword {
-            Value::Array(names) => names.as_slice(),
-            name => std::slice::from_ref(name),
-        };
-        Self(names.iter().filter_map(Value::as_str).map(Self::bit).fold(0, |all, bit| all | bit))
+        Self(names(keyword).iter().filter_map(Value::as_str).map(Self::bit).fold(0, |all, bit| all | bit))
+    }
+
+    /// Nothing where one of the names is no type's.
+    fn known(keyword: &Value) -> Option<Self> {
+        let known = |name: &Value| name.as_str().is_some_and(|name| Self::bit(name) != 0);
+        (!names(keyword).is_empty() && names(keyword).iter().all(known)).then(|| Self::of(keyword))
     }
 
     fn bit(name: &str) -> u8 {
         match name {
             "null" => 1,
             "boolean" => 2,
-            "string" => 4,
+            "string" => Self::STRING.0,
             "array" => 8,
             "integer" => Self::INTEGER,
             "number" => Self::INTEGER | Self::NUMBER,
@@ -398,13 +422,20 @@ impl Types {
         let bit = match raw.bytes().next() {
             Some(b'n') => 1,
             Some(b't' | b'f') => 2,
-            Some(b'"') => 4,
+            Some(b'"') => Self::STRING.0,
             Some(b'[') => 8,
             Some(b'{') => 64,
             _ if is_integer(raw) => Self::INTEGER,
             _ => Self::NUMBER,
         };
         self.0 & bit != 0
+    }
+}
+
+fn names(keyword: &Value) -> &[Value] {
+    match keyword {
+        Value::Array(names) => names,
+        name => std::slice::from_ref(name),
     }
 }
 

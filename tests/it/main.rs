@@ -12,6 +12,8 @@ mod browser;
 mod cli;
 mod events;
 mod examples;
+#[cfg(target_os = "linux")]
+mod footprint;
 mod framing;
 mod gelf;
 mod levels;

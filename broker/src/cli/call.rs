@@ -21,7 +21,7 @@ pub(crate) struct CallArgs {
     /// The command's data, JSON; "-" reads it from stdin
     #[arg(value_name = "DATA", allow_hyphen_values = true)]
     data: Option<String>,
-    /// Print the whole answer, on one line
+    /// Print the whole answer, on one line; without it the answer's data alone, indented on a terminal and else on one line
     #[arg(long)]
     json: bool,
     #[command(flatten)]

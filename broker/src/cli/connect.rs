@@ -12,6 +12,8 @@ use clap::Args;
 use jackfield_client::{ConnectOptions, Login, Secret, Timeouts, Tls};
 use serde_json::{Map, Value};
 
+use crate::config::{self, DurationError};
+
 /// Who logs in when the command line does not say.
 const DEFAULT_USER: &str = "cli";
 
@@ -158,16 +160,11 @@ fn parse_fields(text: &str) -> Result<Map<String, Value>, Failure> {
     })
 }
 
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
-    let unit = text.strip_prefix(digits).unwrap_or_default();
-    let expected = || "expected a number and a unit, such as 5s, 2m or 300ms".to_owned();
-    let number: u64 = digits.parse().map_err(|_| expected())?;
-    match unit {
-        "ms" => Ok(Duration::from_millis(number)),
-        "s" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
-        _ => Err(expected()),
+/// A duration as the configuration has it, or none at all: `0s`.
+pub(super) fn parse_duration(text: &str) -> Result<Duration, DurationError> {
+    match config::parse_duration(text) {
+        Err(DurationError::Zero) => Ok(Duration::ZERO),
+        read => read,
     }
 }
 
@@ -283,7 +280,8 @@ mod tests {
         for (text, expected) in [("5s", 5_000), ("2m", 120_000), ("300ms", 300)] {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(expected)));
         }
-        for text in ["", "5", "s", "-5s", "5h", "1.5s", "5 s"] {
+        assert_eq!(parse_duration("0s"), Ok(Duration::ZERO));
+        for text in ["", "5", "s", "-5s", "5d", "1.5s", "5 s"] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }

@@ -8,7 +8,7 @@ use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::output::{config_errors, fail, start_error, usage_error};
 use super::ready_file::ReadyFile;
@@ -52,6 +52,7 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
         return usage_error(error);
     }
     raise_file_limit();
+    keep_pages_small();
     let mut runtime = runtime::Builder::new_multi_thread();
     let runtime = match runtime.enable_all().on_thread_park(pace::rested).build() {
         Ok(runtime) => runtime,
@@ -76,6 +77,17 @@ pub(super) fn raise_file_limit() {
         warn!(%error, "cannot raise the number of open files");
     }
 }
+
+/// A huge page is resident whole, however little of it is used: six of them would be more than the empty broker has.
+#[cfg(target_os = "linux")]
+fn keep_pages_small() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        debug!(%error, "cannot do without huge pages");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn keep_pages_small() {}
 
 /// Runs a broker until a signal stops it.
 async fn serve(args: &RunArgs, config: Config) -> Result<(), RunError> {

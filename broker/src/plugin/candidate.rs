@@ -57,7 +57,8 @@ impl Candidate {
     }
 
     fn builtin(reference: &PluginRef, name: &str) -> Result<Self, Missing> {
-        let plugin = builtin().remove(name).ok_or_else(|| Missing::Unknown(name.to_owned()))?;
+        let builtin = builtin().get(name).ok_or_else(|| Missing::Unknown(name.to_owned()))?;
+        let plugin = (builtin.make)();
         let (reference, manifest) = (reference.clone(), plugin.manifest());
         Ok(Self { reference, manifest, origin: Origin::Builtin, health: None, plugin })
     }

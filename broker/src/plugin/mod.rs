@@ -9,10 +9,10 @@ mod table;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
-use jackfield_plugin_api::{Builtin, Error, Host, Manifest, Plugin};
+use jackfield_plugin_api::{Builtin, Error, Host, Manifest};
 use serde_json::Value;
 
 use crate::{
@@ -24,8 +24,12 @@ pub use loaded::{Loaded, Origin, State};
 pub use overlay::Overlay;
 
 /// Every plugin that is linked in, by name.
-pub fn builtin() -> BTreeMap<String, Arc<dyn Plugin>> {
-    Builtin::all().map(|plugin| (plugin.manifest().name, plugin)).collect()
+pub fn builtin() -> &'static BTreeMap<String, &'static Builtin> {
+    static BY_NAME: LazyLock<BTreeMap<String, &'static Builtin>> = LazyLock::new(|| {
+        let named = |builtin: &'static Builtin| ((builtin.make)().manifest().name, builtin);
+        Builtin::all().map(named).collect()
+    });
+    &BY_NAME
 }
 
 /// What the plugins of a service follow from.
@@ -174,18 +178,19 @@ impl Wanted<'_> {
 
     /// The tables that belong to no plugin.
     fn stray_tables(&self, found: &[Candidate]) -> Vec<ConfigError> {
-        let mut known: BTreeSet<String> = builtin().into_keys().collect();
-        known.extend(found.iter().map(|plugin| plugin.manifest.name.clone()));
+        let mut known: BTreeSet<&str> = builtin().keys().map(String::as_str).collect();
+        known.extend(found.iter().map(|plugin| plugin.manifest.name.as_str()));
         let own = self.config.services.get(self.service);
         let tables = own.into_iter().flat_map(|service| service.plugin_tables.keys());
-        let stray = tables.filter(|table| !known.contains(*table) && self.overlay.unloaded(table).is_none());
+        let stray =
+            tables.filter(|table| !known.contains(table.as_str()) && self.overlay.unloaded(table).is_none());
         stray
             .map(|table| {
                 let path = format!("plugin.{table}");
                 let message = "expected the name of a plugin that is built in or listed";
                 let place = location(self.config, self.service, &path);
                 let unknown = ConfigError::new(place, key(self.service, &path), message);
-                unknown.with_nearest(table, known.iter().map(String::as_str))
+                unknown.with_nearest(table, known.iter().copied())
             })
             .collect()
     }

@@ -200,8 +200,8 @@ impl Service {
             Connector { runtime: Arc::clone(&self.runtime), endpoint: Arc::clone(&self.endpoint) };
         // Both are set once, here.
         self.facilities.connect.set(Box::new(connector)).ok();
-        self.watch_tls();
         self.facilities.manage.set(Box::new(change::Manager(Arc::downgrade(self)))).ok();
+        self.watch_tls();
         for plugin in self.plugins.lock().iter() {
             lifetime::watch(&self.endpoint.sessions, plugin);
             lifetime::start_services(&self.runtime, &self.endpoint.sessions, plugin);

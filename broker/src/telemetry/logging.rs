@@ -12,8 +12,9 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use super::forward::Forward;
 
-/// How many lines may wait for stderr; the broker never waits for whoever reads its log.
-const MOST_LINES: usize = 16 << 10;
+/// How many lines may wait for stderr; the broker never waits for whoever reads its log. Each has its place in memory from
+/// the start.
+const MOST_LINES: usize = 4 << 10;
 
 /// The thread that writes to stderr, and what it could not.
 static WRITER: Mutex<Option<(WorkerGuard, ErrorCounter)>> = Mutex::new(None);

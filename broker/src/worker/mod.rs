@@ -265,19 +265,12 @@ impl Worker {
     fn describe(&self) -> PluginInfo {
         PluginInfo {
             name: name(&self.session),
-            version: String::new(),
             kind: "session".into(),
             state: "running".into(),
             description: format!("A session of {}.", self.session.identity.user),
-            depends: Vec::new(),
             commands: self.keys.iter().map(ToString::to_string).collect(),
             authenticators: self.authenticates,
-            authorizers: 0,
-            event_filters: 0,
-            session_observers: 0,
-            log_sinks: 0,
-            broker_log_sinks: 0,
-            services: 0,
+            ..PluginInfo::default()
         }
     }
 }

@@ -13,7 +13,8 @@ use crate::{
     pending::{Answer, Effect, Outgoing},
 };
 
-/// Logs in, registers what is served, and renews the subscriptions. Gives back those that the broker refused, which are forgotten.
+/// Logs in, registers what is served, and renews the subscriptions. Gives back those that the broker refused, which
+/// are forgotten.
 pub(super) async fn set_up(
     shared: Arc<Shared>,
     queue: mpsc::Sender<Outgoing>,

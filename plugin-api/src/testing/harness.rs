@@ -195,7 +195,8 @@ impl Harness {
         self.world.state().services.push(name.to_owned());
     }
 
-    /// Answers what plugins ask of sessions, and requests for what these have registered. Without this a session says nothing, which is `timeout`.
+    /// Answers what plugins ask of sessions, and requests for what these have registered. Without this a session says
+    /// nothing, which is `timeout`.
     pub fn on_request(
         &self,
         respond: impl Fn(&SessionId, &SessionRequest) -> Result<RawJson> + Send + Sync + 'static,

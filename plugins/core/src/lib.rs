@@ -100,13 +100,22 @@ fn session_id(text: &str) -> Result<SessionId> {
 mod tests {
     use std::sync::Arc;
 
-    use jackfield_plugin_api::{Caller, testing::Harness};
+    use jackfield_plugin_api::{
+        Caller,
+        testing::{Harness, SESSION, USER},
+    };
 
     use super::*;
 
     /// The plugin with its one session, `test-session` of `tester`.
     pub(crate) fn harness() -> Harness {
         Harness::new(Core).unwrap()
+    }
+
+    /// The harness's session, with an administrator's powers.
+    pub(crate) fn powerful_session() -> Arc<Caller> {
+        let session = jackfield_plugin_api::testing::session(USER, SESSION).unwrap();
+        jackfield_plugin_api::testing::administrator(&session)
     }
 
     /// Somebody who may do everything.

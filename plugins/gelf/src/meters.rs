@@ -19,16 +19,19 @@ pub(crate) enum Reason {
     Stopped,
     /// It could not be read from the spool again.
     Corrupt,
+    /// It could not be written as GELF.
+    Unwritable,
 }
 
 impl Reason {
-    const ALL: [(Self, &'static str); 6] = [
+    const ALL: [(Self, &'static str); 7] = [
         (Self::Refused, "refused"),
         (Self::Oldest, "oldest"),
         (Self::TooLarge, "too_large"),
         (Self::Rejected, "rejected"),
         (Self::Stopped, "stopped"),
         (Self::Corrupt, "corrupt"),
+        (Self::Unwritable, "unwritable"),
     ];
 }
 

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use jackfield_plugin_api::{BrokerLogSink, BrokerRecord, Error, ErrorCode, LogRecord, LogSink, Result};
 
 use crate::{
+    meters::Reason,
     outlet::{Outlet, push_to_all},
     record::{encode, encode_own},
 };
@@ -29,9 +31,17 @@ pub(crate) struct OwnSink {
 
 impl BrokerLogSink for OwnSink {
     fn record(&self, record: &BrokerRecord) {
-        if let Ok(message) = encode_own(record, &self.host) {
-            // What is refused is counted; there is nobody to tell, and to log it would be the next record.
-            push_to_all(&self.outlets, &message).ok();
+        self.queue(encode_own(record, &self.host));
+    }
+}
+
+impl OwnSink {
+    /// Counts what is lost: there is nobody to tell, and to log it would be the next record.
+    pub(crate) fn queue(&self, message: Result<Bytes>) {
+        match message {
+            // What is refused is counted there.
+            Ok(message) => drop(push_to_all(&self.outlets, &message)),
+            Err(_) => self.outlets.iter().for_each(|outlet| outlet.meters().dropped(Reason::Unwritable, 1)),
         }
     }
 }

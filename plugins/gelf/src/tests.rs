@@ -86,6 +86,20 @@ async fn a_full_queue_refuses_for_all_or_drops_the_oldest() {
     }
 }
 
+#[test]
+fn own_lines_that_cannot_be_written_are_counted_for_every_server() {
+    let urls = ["tcp://127.0.0.1:1", "tcp://127.0.0.1:2"];
+    let harness = Harness::with_config(Gelf, &json!({ "servers": urls })).unwrap();
+    let settings = serde_json::from_value::<Config>(json!({ "servers": urls })).unwrap().settings().unwrap();
+    let outlet = |server: &server::Server| Arc::new(Outlet::new(server.clone(), &settings, harness.host()));
+    let sink = OwnSink { outlets: settings.servers.iter().map(outlet).collect(), host: "h".into() };
+    sink.queue(Err(ErrorCode::InternalError.into()));
+    for url in urls {
+        let lost = format!("gelf_dropped_total{{service=\"test\",server=\"{url}\",reason=\"unwritable\"}}");
+        assert_eq!(harness.counter(&lost), Some(1));
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_sent_in_time_is_counted() {
     let harness = Harness::with_config(Gelf, &json!({ "server": "tcp://127.0.0.1:1" })).unwrap();

@@ -86,10 +86,12 @@ pub async fn run(mut command: Command, input: &str) -> Output {
 /// The broker: another than the tests were built with where `BROKER_UNDER_TEST` says so. What else is built for tests is
 /// beside it.
 fn binary() -> PathBuf {
-    match std::env::var_os("BROKER_UNDER_TEST") {
-        Some(path) => repository(&path.to_string_lossy()),
-        None => PathBuf::from(env!("CARGO_BIN_EXE_jackfield")),
-    }
+    released().unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_jackfield")))
+}
+
+/// The broker of `BROKER_UNDER_TEST`, which was built as it is used.
+pub fn released() -> Option<PathBuf> {
+    std::env::var_os("BROKER_UNDER_TEST").map(|path| repository(&path.to_string_lossy()))
 }
 
 /// The fixture plugin as a library.

@@ -30,7 +30,7 @@ mod wire;
 pub use broker::{ADMIN_PASSWORD, Broker, Options, with_admin};
 pub use cli::{
     Output, c_library, example_library, fixture_command, fixture_library, jackfield, jackfield_command,
-    jackfield_with_input, run,
+    jackfield_with_input, released, run,
 };
 pub use client::{Client, error_of, raw_field, request_message};
 pub use halves::{Receiver, Sender, connect_halves};

@@ -15,7 +15,9 @@ use super::{
 };
 use crate::broker;
 
-/// Lists plugins.
+/// Lists plugins: without --url, --user or another option of a connection those that this binary has built in, each with
+/// name, version and description; with one those that a running broker has loaded, each also with its kind (builtin,
+/// library, session) and its state.
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
     #[command(flatten)]

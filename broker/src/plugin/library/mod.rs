@@ -13,20 +13,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use jackfield_plugin_api::ffi::{self, host::Library};
 use libloading::os::unix::{self, RTLD_LOCAL, RTLD_NOW};
 use parking_lot::Mutex;
-use sha2::{Digest as _, Sha256};
 
 use image::Unfit;
 
 /// The SHA-256 sum of a library.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Digest([u8; 32]);
+pub struct Digest([u8; SHA256_OUTPUT_LEN]);
 
 impl Digest {
     fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
+        let mut sum = [0; SHA256_OUTPUT_LEN];
+        // As long as the sum is, so nothing is left out.
+        sum.iter_mut().zip(digest(&SHA256, bytes).as_ref()).for_each(|(to, from)| *to = *from);
+        Self(sum)
     }
 }
 
@@ -140,7 +143,7 @@ fn open_file(path: &Path) -> Result<Handshake, Reason> {
     // SAFETY: the header says that the symbol is a table, whose address this gives.
     let table = unsafe { opened.get::<*const ffi::PluginTable>(ffi::SYMBOL) };
     let table = table.map(|symbol| *symbol).map_err(|error| said(&error));
-    // Never closed: design.md §2.
+    // Never closed: threads may still hold thread-local values whose destructors are in it.
     let _mapped = opened.into_raw();
     // SAFETY: the table is in the library, which is not closed.
     Ok(table.and_then(|table| unsafe { Library::new(table) }.map_err(|refused| refused.to_string())))

@@ -74,23 +74,17 @@ fn read(schema: &RawObject) -> Result<Value> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use jackfield_plugin_api::{
-        Caller, ErrorCode, RawJson,
-        testing::{Harness, SESSION, USER, administrator, session},
+        ErrorCode, RawJson,
+        testing::{Harness, SESSION},
     };
     use serde_json::Value;
 
     use super::*;
-    use crate::tests::harness;
-
-    fn admin() -> Arc<Caller> {
-        administrator(&session(USER, SESSION).unwrap())
-    }
+    use crate::tests::{harness, powerful_session};
 
     async fn register(harness: &Harness, data: &str) -> Result<(), String> {
-        let answer = harness.call_as(&admin(), "core", "registry", "register", data).await;
+        let answer = harness.call_as(&powerful_session(), "core", "registry", "register", data).await;
         answer.map(drop).map_err(|error| error.text().to_owned())
     }
 

@@ -40,20 +40,17 @@ async fn register(cx: Context, args: Args) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use jackfield_plugin_api::{
-        ErrorCode,
-        testing::{SESSION, USER, administrator, session},
-    };
+    use jackfield_plugin_api::ErrorCode;
 
     use super::*;
-    use crate::tests::harness;
+    use crate::tests::{harness, powerful_session};
 
     #[tokio::test]
     async fn it_needs_a_permission_of_its_own_and_a_deadline_that_makes_sense() {
         let harness = harness();
         let error = harness.call("core", "registry", "register_authenticator", "{}").await.unwrap_err();
         assert!(error.is(ErrorCode::Unauthorized));
-        let admin = administrator(&session(USER, SESSION).unwrap());
+        let admin = powerful_session();
         for deadline in ["0", "-1", "61"] {
             let data = format!(r#"{{"deadline":{deadline}}}"#);
             let error = harness

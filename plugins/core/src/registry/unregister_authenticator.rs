@@ -17,14 +17,12 @@ async fn unregister(cx: Context, _: NoArguments) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use jackfield_plugin_api::testing::{SESSION, USER, administrator, session};
-
-    use crate::tests::harness;
+    use crate::tests::{harness, powerful_session};
 
     #[tokio::test]
     async fn it_takes_back_what_was_registered_and_is_no_error_twice() {
         let harness = harness();
-        let admin = administrator(&session(USER, SESSION).unwrap());
+        let admin = powerful_session();
         harness.call_as(&admin, "core", "registry", "register_authenticator", "{}").await.unwrap();
         assert_eq!(harness.session_authenticators().len(), 1);
         for _ in 0..2 {

@@ -174,8 +174,8 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 fn positive_duration(text: &str) -> Result<Duration, String> {
-    match parse_duration(text)? {
-        Duration::ZERO => Err("expected a time longer than nothing".into()),
-        duration => Ok(duration),
+    match parse_duration(text) {
+        Ok(Duration::ZERO) => Err("expected a time longer than nothing".into()),
+        read => read.map_err(|error| error.to_string()),
     }
 }
