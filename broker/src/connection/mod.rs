@@ -74,12 +74,20 @@ pub struct Socket {
     pub accepted: Instant,
 }
 
-/// Serves a connection until it ends.
-pub async fn serve(endpoint: Arc<Endpoint>, socket: Socket) {
+/// Serves a connection until it ends, and holds its place for as long.
+pub fn serve(
+    endpoint: Arc<Endpoint>,
+    socket: Socket,
+    place: impl Send + 'static,
+) -> impl Future<Output = ()> + Send + 'static {
+    // Not inside: an async block keeps room for what is moved within it, in both places.
     let mut connection = Connection::new(endpoint, socket);
-    let end = std::future::poll_fn(|cx| connection.poll_turn(cx)).await;
-    // Boxed, for the end is larger than what every quiet connection should have to keep room for.
-    connection.finish(end).boxed().await;
+    async move {
+        let _place = place;
+        let end = std::future::poll_fn(|cx| connection.poll_turn(cx)).await;
+        // Boxed, for the end is larger than what every quiet connection should have to keep room for.
+        connection.finish(end).boxed().await;
+    }
 }
 
 struct Connection {

@@ -49,7 +49,7 @@ impl Connection {
     pub(super) fn violated(&mut self, violation: Violation, limit: usize) -> End {
         if violation == Violation::Tls {
             HandshakeError::UnexpectedTls
-                .report(&self.home.link.caller().remote, &self.home.endpoint.sessions.metrics);
+                .report(&self.home.link.remote, &self.home.endpoint.sessions.metrics);
             return End::Close(CloseReason::Protocol);
         }
         self.count_bad(BadInput::Message);

@@ -10,6 +10,18 @@ use jackfield_plugin_api::{Caller, PeerCertificate, Who};
 use super::{Outbound, PushError, Session, Waiter};
 use crate::codec::{CloseReason, Framing, RequestFrame, put_request};
 
+/// The turn that requests of one connection take which must run one after the other. A connection that has no such
+/// requests does without.
+#[derive(Default)]
+pub struct Turn(OnceLock<Arc<tokio::sync::Mutex<()>>>);
+
+impl Turn {
+    /// What the request that runs holds.
+    pub fn lock(&self) -> &Arc<tokio::sync::Mutex<()>> {
+        self.0.get_or_init(Arc::default)
+    }
+}
+
 /// A connection, as everyone but its own task sees it.
 pub struct Link {
     /// Unique for as long as the broker runs.
@@ -24,9 +36,13 @@ pub struct Link {
     pub inflight_bytes: AtomicUsize,
     /// How many logins were rejected on it.
     pub rejections: AtomicU32,
-    /// Held by the request that runs, of those that must run one after the other.
-    pub turn: Arc<tokio::sync::Mutex<()>>,
-    anonymous: Arc<Caller>,
+    /// Whose turn it is.
+    pub turn: Turn,
+    /// Where it is from.
+    pub remote: Arc<str>,
+    /// The certificate that its client has shown.
+    pub certificate: Option<Arc<PeerCertificate>>,
+    service: Arc<str>,
     /// Emptied when the connection ends, for the session holds on to the connection too.
     session: ArcSwapOption<Session>,
     close: OnceLock<CloseReason>,
@@ -43,14 +59,10 @@ impl Link {
             inflight: AtomicUsize::new(0),
             inflight_bytes: AtomicUsize::new(0),
             rejections: AtomicU32::new(0),
-            turn: Arc::default(),
-            anonymous: Arc::new(Caller {
-                connection: id,
-                service,
-                remote,
-                certificate: None,
-                who: Who::Anonymous,
-            }),
+            turn: Turn::default(),
+            remote,
+            certificate: None,
+            service,
             session: ArcSwapOption::empty(),
             close: OnceLock::new(),
             ended: AtomicBool::new(false),
@@ -59,14 +71,26 @@ impl Link {
 
     /// The same connection, of a client that has shown this certificate.
     pub fn with_certificate(mut self, certificate: Option<Arc<PeerCertificate>>) -> Self {
-        Arc::make_mut(&mut self.anonymous).certificate = certificate;
+        self.certificate = certificate;
         self
     }
 
     /// Who requests on this connection come from.
     pub fn caller(&self) -> Arc<Caller> {
-        let session = self.session.load();
-        Arc::clone(session.as_ref().map_or(&self.anonymous, |session| &session.caller))
+        match &*self.session.load() {
+            Some(session) => Arc::clone(&session.caller),
+            None => Arc::new(self.anonymous()),
+        }
+    }
+
+    fn anonymous(&self) -> Caller {
+        Caller {
+            connection: self.id,
+            service: Arc::clone(&self.service),
+            remote: Arc::clone(&self.remote),
+            certificate: self.certificate.clone(),
+            who: Who::Anonymous,
+        }
     }
 
     /// The session, after login.
