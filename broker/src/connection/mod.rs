@@ -259,7 +259,7 @@ impl Connection {
             Poll::Ready(Ok(0)) => Err(End::HalfClosed),
             Poll::Ready(Ok(received)) => {
                 self.home.endpoint.sessions.metrics.bytes_received.increment(received as u64);
-                self.timers.last_received = Instant::now();
+                self.timers.quiet_since = Instant::now();
                 self.unread = true;
                 self.handle_messages(cx)?;
                 Ok(true)

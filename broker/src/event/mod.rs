@@ -14,9 +14,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use jackfield_plugin_api::{
-    Caller, Error, ErrorCode, Event, RawJson, ServiceScope, Subscription, Topic,
-};
+use jackfield_plugin_api::{Caller, Error, ErrorCode, Event, RawJson, ServiceScope, Subscription, Topic};
 
 use crate::{
     config::Config,
@@ -223,7 +221,9 @@ impl Events {
         };
         let automatic = session.automatic_keys().into_iter().filter(|_| session.has_automatic());
         let automatic = automatic.map(|key| subscription(&key, &RawJson::empty()));
-        automatic.chain(own.iter().flat_map(|own| own.iter()).map(|(key, body)| subscription(key, body))).collect()
+        automatic
+            .chain(own.iter().flat_map(|own| own.iter()).map(|(key, body)| subscription(key, body)))
+            .collect()
     }
 
     fn scope(&self, service: u16, own: u16) -> ServiceScope {

@@ -200,10 +200,7 @@ impl Sessions {
                 body.set(name, &value).ok();
             }
         }
-        self.notify(
-            Topic::new("core", "session", kind, session.info.session_id.as_str()),
-            body.to_json(),
-        );
+        self.notify(Topic::new("core", "session", kind, session.info.session_id.as_str()), body.to_json());
     }
 }
 

@@ -118,9 +118,9 @@ impl Router {
         if let Some(Err(error)) = said {
             return Routed::Done(error.into());
         }
-        let held = match mode.ordered.then(|| Arc::clone(turn.lock()).try_lock_owned()) {
+        let held = match mode.ordered.then(|| turn.lock().try_lock_owned()) {
             Some(Err(_)) => {
-                let work = self.job(&chain, call).run_in_turn(request, Arc::clone(turn.lock()));
+                let work = self.job(&chain, call).run_in_turn(request, turn.lock());
                 return poll_once(mode, work, cx);
             }
             Some(Ok(held)) => Some(held),

@@ -13,12 +13,16 @@ use crate::codec::{CloseReason, Framing, RequestFrame, put_request};
 /// The turn that requests of one connection take which must run one after the other. A connection that has no such
 /// requests does without.
 #[derive(Default)]
-pub struct Turn(OnceLock<Arc<tokio::sync::Mutex<()>>>);
+pub struct Turn(ArcSwapOption<tokio::sync::Mutex<()>>);
 
 impl Turn {
     /// What the request that runs holds.
-    pub fn lock(&self) -> &Arc<tokio::sync::Mutex<()>> {
-        self.0.get_or_init(Arc::default)
+    pub fn lock(&self) -> Arc<tokio::sync::Mutex<()>> {
+        self.0.load_full().unwrap_or_else(|| {
+            let made = Arc::default();
+            let before = self.0.compare_and_swap(&None::<Arc<_>>, Some(Arc::clone(&made)));
+            Arc::clone(before.as_ref().unwrap_or(&made))
+        })
     }
 }
 
