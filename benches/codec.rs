@@ -5,8 +5,6 @@
 
 use std::hint::black_box;
 
-use bytes::BytesMut;
-use bytestring::ByteString;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use jackfield::codec::{Framing, Message, parse, put_answer};
 use jackfield_plugin_api::RawJson;
@@ -50,8 +48,8 @@ fn answers(criterion: &mut Criterion) {
     for size in [60, 200, 1024] {
         let text = request(size);
         let Ok(Message::Request(envelope)) = parse(&text) else { return };
-        let data: RawJson = envelope.data;
-        let mut out = BytesMut::with_capacity(2 * size);
+        let data: RawJson = envelope.data.to_json();
+        let mut out = Vec::with_capacity(2 * size);
         group.throughput(Throughput::Bytes(size as u64));
         for framing in [Framing::WebSocket, Framing::Line] {
             group.bench_function(BenchmarkId::new(format!("{framing:?}"), size), |bencher| {
@@ -67,8 +65,8 @@ fn answers(criterion: &mut Criterion) {
 }
 
 /// A request of so many bytes.
-fn request(size: usize) -> ByteString {
+fn request(size: usize) -> String {
     let (head, tail) = (r#"{"class":"demo","cmd":"echo","data":{"x":""#, r#""},"tid":1234}"#);
     let filling = "x".repeat(size.saturating_sub(head.len() + tail.len()));
-    format!("{head}{filling}{tail}").into()
+    format!("{head}{filling}{tail}")
 }

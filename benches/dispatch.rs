@@ -60,7 +60,7 @@ fn route(criterion: &mut Criterion, world: &World, keys: &[CommandKey], title: &
             let wanted = black_box(Wanted { class, subclass, cmd });
             match world.router.route(wanted, RawJson::empty(), &call, &turn, &mut cx) {
                 Routed::Done(answered) => Some(answered),
-                Routed::Running(_) => None,
+                Routed::Running(_) | Routed::Relayed => None,
             }
         });
     });

@@ -23,8 +23,7 @@ fn main() {
             bencher.iter_custom(|times| world.publish(&event, times, &sessions));
         });
         world.sessions.events.publish(0, event, None).ok();
-        let frame = sessions.first().and_then(|session| queued(session).pop());
-        let bytes = frame.as_ref().map(|frame| frame.bytes().clone()).unwrap_or_default();
+        let bytes = sessions.first().map(|session| queued(session)).unwrap_or_default();
         let mut copies = Vec::with_capacity(bytes.len() * sessions.len());
         group.bench_function(BenchmarkId::new("floor: copy", receivers), |bencher| {
             bencher.iter(|| {

@@ -1,6 +1,8 @@
 //! Publishing an event among many subscriptions of which few match, or none.
 
-use criterion::{BenchmarkId, Criterion};
+use std::{collections::HashMap, hint::black_box};
+
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, measurement::WallTime};
 use jackfield_benches::{World, event};
 use jackfield_plugin_api::Topic;
 
@@ -18,6 +20,7 @@ fn main() {
         for (place, session) in (0..others).zip(sessions.iter().cycle()) {
             world.subscribe(session, other(place));
         }
+        look_up(&mut group, others);
         for matching in [0, 1, 100] {
             let receivers = sessions.get(..matching).unwrap_or_default();
             let topic = Topic::new(format!("wanted{matching}"), "room", "message", "lobby");
@@ -31,6 +34,16 @@ fn main() {
     }
     group.finish();
     criterion.final_summary();
+}
+
+/// The floor: finding one of as many keys in the standard library's table. An event asks for at most sixteen.
+fn look_up(group: &mut BenchmarkGroup<'_, WallTime>, others: usize) {
+    let key = |place| other(place).fields().map(str::to_owned);
+    let table: HashMap<[String; 4], usize> = (0..others).map(|place| (key(place), place)).collect();
+    let wanted = key(others / 2);
+    group.bench_function(BenchmarkId::new(format!("{others} subscriptions, floor: HashMap"), 1), |bencher| {
+        bencher.iter(|| table.get(black_box(&wanted)).copied());
+    });
 }
 
 /// Every combination of fields comes up, so that an event has to be looked up under each.

@@ -22,7 +22,7 @@ use jackfield::{
     lifecycle::{Sessions, Shared},
     registry::{Entry, Provider, Snapshot},
     router::Router,
-    session::{Frame, Link, Session},
+    session::{Item, Link, Session},
     telemetry::Metrics,
 };
 use jackfield_plugin_api::{
@@ -134,10 +134,15 @@ impl Default for World {
 }
 
 /// Takes what waits to be written to a session.
-pub fn queued(session: &Session) -> Vec<Frame> {
-    let mut frames = Vec::new();
-    session.link.outbound.take(usize::MAX, usize::MAX, |frame| frames.push(frame));
-    frames
+pub fn queued(session: &Session) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut put = |item: Item<'_>| match item {
+        Item::Bytes(own) => bytes.extend_from_slice(own),
+        Item::Shared(shared) => bytes.extend_from_slice(&shared),
+        Item::Event(_) | Item::Request(..) => {}
+    };
+    while session.link.outbound.take(usize::MAX, &mut put) {}
+    bytes
 }
 
 /// An event with a body of 100 bytes.

@@ -4,8 +4,6 @@
 
 use std::collections::HashMap;
 
-use bytes::{Bytes, BytesMut};
-use bytestring::ByteString;
 use jackfield::codec::{Framing, Message, parse, put_answer};
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
@@ -13,13 +11,13 @@ use serde_json::value::RawValue;
 type Object<'a> = HashMap<String, &'a RawValue>;
 
 fuzz_target!(|message: &[u8]| {
-    let Ok(text) = ByteString::try_from(Bytes::copy_from_slice(message)) else { return };
-    let object = serde_json::from_str::<Object>(&text);
-    match parse(&text) {
+    let Ok(text) = std::str::from_utf8(message) else { return };
+    let object = serde_json::from_str::<Object>(text);
+    match parse(text) {
         Ok(Message::Request(request)) => {
             let sent = object.expect("a request is an object");
-            let mut out = BytesMut::new();
-            put_answer(&mut out, Framing::Line, &request.tid, &request.data);
+            let mut out = Vec::new();
+            put_answer(&mut out, Framing::Line, &request.tid, &request.data.to_json());
             let line = out.strip_suffix(b"\n").expect("a line has an end");
             assert!(!line.contains(&b'\n'), "the answer broke its line");
             let answer: Object = serde_json::from_slice(line).expect("an answer is an object");

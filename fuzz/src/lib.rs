@@ -1,6 +1,9 @@
 //! What the fuzz targets have in common: a stream of bytes, and how the network cut it.
 
-use jackfield::transport::Violation;
+use jackfield::{
+    codec::Framing,
+    transport::{Inbound, Input, Violation},
+};
 
 /// A stream, whole and in pieces.
 pub struct Stream<'a> {
@@ -54,4 +57,28 @@ impl From<Violation> for Got {
             Violation::Protocol => Self::Protocol,
         }
     }
+}
+
+/// Every message up to what ends the connection. What is read in pieces is settled in between, as a connection does.
+pub fn messages_of(framing: Framing, limit: usize, pieces: &[&[u8]]) -> Vec<Got> {
+    let mut input = Input::new(framing);
+    let mut messages = Vec::new();
+    for piece in pieces {
+        input.push(piece);
+        loop {
+            let end = match input.next(limit) {
+                Ok(Some(Inbound::Message { text, .. })) => {
+                    messages.push(Got::Message(text.to_owned()));
+                    continue;
+                }
+                Ok(Some(Inbound::Answer(_))) => continue,
+                Ok(None) => break,
+                Ok(Some(Inbound::Goodbye(_))) => Got::Close,
+                Err(violation) => violation.into(),
+            };
+            messages.push(end);
+            return messages;
+        }
+    }
+    messages
 }

@@ -165,7 +165,8 @@ async fn the_automatic_ones_have_their_place_among_others() {
             ann.expect_no_event().await;
             event["body"].clone()
         };
-        subscribe(&mut ann, json!({"class": "core", "subclass": "user_event", "body": {"from": "wide"}})).await;
+        subscribe(&mut ann, json!({"class": "core", "subclass": "user_event", "body": {"from": "wide"}}))
+            .await;
         let narrow = json!({"class": "core", "subclass": "user_event", "type": "a", "obj_id": "ann"});
         subscribe(&mut ann, with_body(&narrow, "narrow")).await;
         assert_eq!(received(&mut ann, "a").await, json!({"from": "narrow"}));

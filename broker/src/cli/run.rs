@@ -15,6 +15,7 @@ use super::ready_file::ReadyFile;
 use super::sources::SourceArgs;
 use crate::broker::{Addresses, Broker, StartError};
 use crate::config::Config;
+use crate::session::pace;
 use crate::telemetry::logging::{self, LogFormat};
 
 #[derive(Debug, Args)]
@@ -51,7 +52,8 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
         return usage_error(error);
     }
     raise_file_limit();
-    let runtime = match runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = runtime::Builder::new_multi_thread();
+    let runtime = match runtime.enable_all().on_thread_park(pace::rested).build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(format_args!("cannot start the runtime: {error}")),
     };

@@ -66,9 +66,15 @@ impl Connection {
             self.refresh_config();
             self.poll_gate(cx);
             let quiet = self.gate.is_none() && self.home.link.inflight() == 0;
-            match self.poll_flushed(cx) {
-                Poll::Ready(true) if !quiet => Poll::Pending,
-                flushed => flushed,
+            loop {
+                self.home.link.outbound.begin_writing();
+                match self.poll_flushed(cx) {
+                    Poll::Ready(true) if !quiet => {}
+                    flushed => return flushed,
+                }
+                if self.home.link.outbound.end_writing() {
+                    return Poll::Pending;
+                }
             }
         });
         // What is not done by then is not answered.

@@ -48,8 +48,10 @@ pub(super) struct InFlight {
 /// Whether a session answers it in the handler's place.
 enum Relayed {
     No,
-    /// It is to do so.
-    Waiting(Waiting),
+    /// It is to do so, and the request counts among those that wait.
+    Waiting {
+        _counted: Waiting,
+    },
     /// It has done so.
     Answered,
 }
@@ -81,7 +83,7 @@ impl InFlight {
         let waiting = Waiting::new(&self.home, self.size, &self.home.endpoint.relays);
         let mut relay = self.relay.lock();
         if matches!(*relay, Relayed::No) {
-            *relay = Relayed::Waiting(waiting);
+            *relay = Relayed::Waiting { _counted: waiting };
         } else {
             drop(relay);
             drop(waiting);
@@ -104,7 +106,7 @@ impl InFlight {
 
     /// Acks a request that a session has neither answered nor acked so far.
     pub(super) fn ack_relayed(&self) {
-        if matches!(*self.relay.lock(), Relayed::Waiting(_)) && self.acked.lock().is_none() {
+        if matches!(*self.relay.lock(), Relayed::Waiting { .. }) && self.acked.lock().is_none() {
             self.send_ack();
         }
     }
@@ -218,7 +220,7 @@ impl Call for InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        if matches!(*self.relay.get_mut(), Relayed::Waiting(_)) {
+        if matches!(*self.relay.get_mut(), Relayed::Waiting { .. }) {
             // Nobody holds on to it any more: the session that was to answer has ended.
             let draining = self.home.endpoint.sessions.is_draining();
             self.end_relay(if draining { ErrorCode::ShuttingDown } else { ErrorCode::SessionStop });

@@ -15,7 +15,7 @@ use std::{
 
 use futures_util::{FutureExt, future::BoxFuture};
 use jackfield_plugin_api::PeerCertificate;
-use tokio::time::Instant;
+use tokio::{net::tcp::OwnedWriteHalf, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     config::Config,
     lifecycle::Sessions,
     router::Router,
-    session::{Item, Link},
+    session::{Item, Link, pace},
     telemetry::DropReason,
     transport::{Channel, Inbound, Input, Stream},
 };
@@ -68,6 +68,8 @@ pub struct Socket {
     pub remote: Arc<str>,
     /// The certificate that a TLS client has shown.
     pub certificate: Option<Arc<PeerCertificate>>,
+    /// Writes to it from elsewhere, where that may be.
+    pub writer: Option<Arc<OwnedWriteHalf>>,
     /// Its number.
     pub id: u64,
     /// When it was accepted.
@@ -129,7 +131,7 @@ impl Connection {
         let timers = Timers::new(socket.accepted + config.timeouts.login);
         let service = Arc::clone(&endpoint.sessions.service);
         let link = Link::new(socket.id, socket.framing, service, socket.remote);
-        let link = Arc::new(link.with_certificate(socket.certificate));
+        let link = Arc::new(link.with_certificate(socket.certificate).with_writer(socket.writer));
         endpoint.sessions.metrics.connections.increment(1.0);
         if !endpoint.sessions.anonymous.insert(&link) {
             link.close(CloseReason::Shutdown);
@@ -162,6 +164,7 @@ impl Connection {
         self.home.link.outbound.register(cx.waker());
         self.refresh_config();
         for _ in 0..READS_IN_A_TURN {
+            self.home.link.outbound.begin_writing();
             let waits_for_login =
                 |reason: &CloseReason| self.gate.is_some() && *reason != CloseReason::Shutdown;
             if let Some(reason) = self.home.link.close_reason().filter(|reason| !waits_for_login(reason)) {
@@ -181,6 +184,9 @@ impl Connection {
                 Err(end) => return Poll::Ready(end),
             }
             if self.channel.pending() > 0 && self.timers.stalled.is_none() {
+                continue;
+            }
+            if self.channel.pending() == 0 && !self.home.link.outbound.end_writing() {
                 continue;
             }
             match self.poll_timers(cx) {
@@ -313,7 +319,10 @@ impl Connection {
         let mut progress = false;
         while self.unread && self.may_read() {
             match input.next(limit) {
-                Ok(Some(Inbound::Message(text))) => self.message(text, cx)?,
+                Ok(Some(Inbound::Message { text, is_alone })) => {
+                    let alone = is_alone && !progress;
+                    pace::handling(alone, || self.message(text, cx))?;
+                }
                 Ok(Some(Inbound::Answer(bytes))) => self.channel.tail().extend_from_slice(&bytes),
                 Ok(Some(Inbound::Goodbye(bytes))) => {
                     self.channel.tail().extend_from_slice(&bytes);

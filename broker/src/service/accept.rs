@@ -138,9 +138,10 @@ impl Place {
         remote: Arc<str>,
         accepted: Instant,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let Accepted { stream, framing, certificate } = from;
+        let Accepted { stream, framing, certificate, writer } = from;
         let id = self.runtime.last_connection.fetch_add(1, Ordering::Relaxed) + 1;
-        connection::serve(endpoint, Socket { stream, framing, remote, certificate, id, accepted }, self)
+        let socket = Socket { stream, framing, remote, certificate, writer, id, accepted };
+        connection::serve(endpoint, socket, self)
     }
 }
 

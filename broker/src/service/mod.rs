@@ -349,7 +349,7 @@ impl Connect for Connector {
         }
         let place = Place::take(&self.runtime);
         let place = place.ok_or_else(|| Error::about(ErrorCode::LimitExceeded, "connections"))?;
-        let accepted = Accepted { stream, framing: Framing::Line, certificate: None };
+        let accepted = Accepted { stream, framing: Framing::Line, certificate: None, writer: None };
         let served = place.serve(Arc::clone(&self.endpoint), accepted, remote, Instant::now());
         self.runtime.tasks.spawn(served);
         Ok(())

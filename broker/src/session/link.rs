@@ -6,6 +6,7 @@ use std::sync::{
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use jackfield_plugin_api::{Caller, PeerCertificate, Who};
+use tokio::net::tcp::OwnedWriteHalf;
 
 use super::{Outbound, PushError, Session, Waiter};
 use crate::codec::{CloseReason, Framing, RequestFrame, put_request};
@@ -59,7 +60,7 @@ impl Link {
         Self {
             id,
             framing,
-            outbound: Outbound::new(),
+            outbound: Outbound::new(None),
             inflight: AtomicUsize::new(0),
             inflight_bytes: AtomicUsize::new(0),
             rejections: AtomicU32::new(0),
@@ -76,6 +77,12 @@ impl Link {
     /// The same connection, of a client that has shown this certificate.
     pub fn with_certificate(mut self, certificate: Option<Arc<PeerCertificate>>) -> Self {
         self.certificate = certificate;
+        self
+    }
+
+    /// The same connection, whose socket may be written to from elsewhere.
+    pub fn with_writer(mut self, writer: Option<Arc<OwnedWriteHalf>>) -> Self {
+        self.outbound = Outbound::new(writer);
         self
     }
 
@@ -152,11 +159,12 @@ impl Link {
         self.judge(self.outbound.push_answer(limit, |out| write(out, self.framing)))
     }
 
-    /// Queues an event, likewise; with a `tid` it has to be answered.
+    /// Queues an event, likewise, or writes it at once, and says how many bytes were written; with a `tid` it has to
+    /// be answered.
     ///
     /// # Errors
     /// When the connection takes no more.
-    pub fn push_event(&self, bytes: &Bytes, tid: Option<u64>, limit: usize) -> Result<(), PushError> {
+    pub fn push_event(&self, bytes: &Bytes, tid: Option<u64>, limit: usize) -> Result<usize, PushError> {
         self.judge(self.outbound.push_event(bytes, tid, limit))
     }
 
@@ -174,8 +182,8 @@ impl Link {
         self.judge(self.outbound.push_request(request.tid, waiter, limit, write))
     }
 
-    fn judge(&self, pushed: Result<(), PushError>) -> Result<(), PushError> {
-        if pushed == Err(PushError::Full) {
+    fn judge<T>(&self, pushed: Result<T, PushError>) -> Result<T, PushError> {
+        if matches!(pushed, Err(PushError::Full)) {
             self.close(CloseReason::SlowConsumer);
         }
         pushed

@@ -3,6 +3,8 @@
 mod directory;
 mod link;
 mod outbound;
+/// When events are written at once.
+pub mod pace;
 mod record;
 
 pub use directory::{Anonymous, Directory};

@@ -12,8 +12,9 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use jackfield_plugin_api::{Context, Error, RawJson};
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::{net::tcp::OwnedWriteHalf, sync::oneshot};
 
+use super::pace;
 use crate::codec::spare;
 
 /// An event whose bytes are shared is copied instead when it has no more bytes than these, and the queue no more than
@@ -78,6 +79,10 @@ pub struct Outbound {
 
 #[derive(Default)]
 struct Queue {
+    /// The socket, where others than its connection may write to it.
+    writer: Option<Arc<OwnedWriteHalf>>,
+    /// Whether the connection's task has something to write, or may have soon. It looks here once more before it rests.
+    writing: bool,
     slots: VecDeque<Slot>,
     /// The bytes of all slots that have none of their own, in a row.
     own: Vec<u8>,
@@ -118,8 +123,8 @@ impl Slot {
     fn events(&self) -> u64 {
         match self {
             Self::Events { count, .. } => *count,
-            Self::Event { .. } | Self::Shared { .. } => 1,
-            Self::Answers { .. } | Self::Request { .. } => 0,
+            Self::Event { length: 1.., .. } | Self::Shared { .. } => 1,
+            Self::Event { .. } | Self::Answers { .. } | Self::Request { .. } => 0,
         }
     }
 }
@@ -152,6 +157,18 @@ impl Queue {
         }
         self.buffer().extend_from_slice(bytes);
         self.note_event(length, tid);
+    }
+
+    /// Writes an event at once, where nothing comes before it and nobody else writes, and says how much of it.
+    fn write_now(&self, bytes: &[u8]) -> usize {
+        let Some(writer) = self.writer.as_ref().filter(|_| !self.writing && self.slots.is_empty()) else {
+            return 0;
+        };
+        if !pace::allows() {
+            return 0;
+        }
+        // Whatever is wrong with the socket, its connection will see that.
+        writer.as_ref().as_ref().try_write(bytes).unwrap_or(0)
     }
 
     fn buffer(&mut self) -> &mut Vec<u8> {
@@ -241,9 +258,10 @@ pub enum PushError {
 }
 
 impl Outbound {
-    /// An empty queue.
-    pub fn new() -> Self {
-        Self { queue: Mutex::default(), bytes: AtomicUsize::new(0), waker: AtomicWaker::new() }
+    /// An empty queue, of a connection to whose socket others may write.
+    pub fn new(writer: Option<Arc<OwnedWriteHalf>>) -> Self {
+        let queue = Mutex::new(Queue { writer, ..Queue::default() });
+        Self { queue, bytes: AtomicUsize::new(0), waker: AtomicWaker::new() }
     }
 
     /// Queues an answer or an ack that `write` appends to a buffer.
@@ -260,15 +278,25 @@ impl Outbound {
         })
     }
 
-    /// Queues an event; with a `tid` it has to be answered.
+    /// Queues an event, or writes it at once, and says how many bytes were written; with a `tid` it has to be answered.
     ///
     /// # Errors
     /// When the connection takes no more.
-    pub fn push_event(&self, bytes: &Bytes, tid: Option<u64>, limit: usize) -> Result<(), PushError> {
+    pub fn push_event(&self, bytes: &Bytes, tid: Option<u64>, limit: usize) -> Result<usize, PushError> {
+        let mut written = 0;
         self.push(limit, |queue| {
-            queue.put_event(bytes, tid);
-            bytes.len()
-        })
+            written = queue.write_now(bytes);
+            match (bytes.len() - written, tid) {
+                (0, None) => {}
+                (rest, tid) if rest < bytes.len() => {
+                    queue.buffer().extend_from_slice(bytes.get(written..).unwrap_or_default());
+                    queue.note_event(rest, tid);
+                }
+                _ => queue.put_event(bytes, tid),
+            }
+            bytes.len() - written
+        })?;
+        Ok(written)
     }
 
     /// Queues a request of the broker's that `write` appends to a buffer.
@@ -305,6 +333,7 @@ impl Outbound {
         }
         let was_empty = queue.slots.is_empty();
         let size = put(&mut queue);
+        let wakes = was_empty && !queue.writing && !queue.slots.is_empty();
         let before = self.bytes.fetch_add(size, Ordering::Relaxed);
         // A single message may be larger than the limit: that is no sign of a client that does not read.
         if before > 0 && before + size > limit {
@@ -317,7 +346,7 @@ impl Outbound {
             return Err(PushError::Full);
         }
         drop(queue);
-        if was_empty && size > 0 {
+        if wakes {
             self.waker.wake();
         }
         Ok(())
@@ -325,10 +354,10 @@ impl Outbound {
 
     /// Takes out what comes first, in order, about `most` bytes of it; `false` when there was nothing.
     pub fn take(&self, most: usize, mut each: impl FnMut(Item<'_>)) -> bool {
-        if self.bytes() == 0 {
+        let mut queue = self.queue.lock();
+        if queue.slots.is_empty() {
             return false;
         }
-        let mut queue = self.queue.lock();
         let mut taken = 0;
         while taken < most {
             let Some(length) = queue.take(most - taken, &mut each) else { break };
@@ -337,7 +366,19 @@ impl Outbound {
         queue.rest();
         drop(queue);
         self.bytes.fetch_sub(taken, Ordering::Relaxed);
-        taken > 0
+        true
+    }
+
+    /// The connection's task is going to write: from now on nobody else does, nor wakes it.
+    pub fn begin_writing(&self) {
+        self.queue.lock().writing = true;
+    }
+
+    /// The connection's task has nothing more to write; `false` where there is something by now.
+    pub fn end_writing(&self) -> bool {
+        let mut queue = self.queue.lock();
+        queue.writing = !queue.slots.is_empty();
+        !queue.writing
     }
 
     /// Gives up waiting for answers: the session has ended. Whoever waits for one is told so at once.
@@ -358,6 +399,7 @@ impl Outbound {
     pub fn discard(&self) -> u64 {
         let mut queue = self.queue.lock();
         queue.closed = true;
+        queue.writer = None;
         let slots = std::mem::take(&mut queue.slots);
         queue.rest();
         drop(queue);
@@ -372,7 +414,9 @@ impl Outbound {
 
     /// Takes no more frames from now on.
     pub fn close(&self) {
-        self.queue.lock().closed = true;
+        let mut queue = self.queue.lock();
+        queue.closed = true;
+        queue.writer = None;
     }
 
     /// Is woken when the queue is no longer empty, and by [`wake`](Self::wake).
@@ -383,12 +427,6 @@ impl Outbound {
     /// Wakes the writer.
     pub fn wake(&self) {
         self.waker.wake();
-    }
-}
-
-impl Default for Outbound {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -417,7 +455,7 @@ mod tests {
 
     #[test]
     fn the_limit_counts_what_is_queued() {
-        let outbound = Outbound::new();
+        let outbound = Outbound::new(None);
         push(&outbound, 60, 100).unwrap();
         assert_eq!(taken(&outbound, 1000), [(60, 60)]);
         push(&outbound, 100, 100).unwrap();
@@ -430,7 +468,7 @@ mod tests {
     #[test]
     fn an_event_over_the_limit_is_not_counted_as_queued() {
         for size in [100, COPIED + 1] {
-            let outbound = Outbound::new();
+            let outbound = Outbound::new(None);
             outbound.push_event(&event(10), None, 100).unwrap();
             assert_eq!(outbound.push_event(&event(size), None, 100), Err(PushError::Full));
             assert_eq!(outbound.discard(), 1);
@@ -439,7 +477,7 @@ mod tests {
 
     #[test]
     fn frames_leave_in_order() {
-        let outbound = Outbound::new();
+        let outbound = Outbound::new(None);
         push(&outbound, 1, 1 << 20).unwrap();
         outbound.push_event(&event(2), Some(7), 1 << 20).unwrap();
         outbound.push_event(&event(COPIED + 1), Some(8), 1 << 20).unwrap();
@@ -453,7 +491,7 @@ mod tests {
 
     #[test]
     fn what_is_long_is_taken_in_pieces() {
-        let outbound = Outbound::new();
+        let outbound = Outbound::new(None);
         push(&outbound, 100, 1000).unwrap();
         assert_eq!(taken(&outbound, 60), [(100, 60)]);
         assert_eq!(taken(&outbound, 60), [(100, 40)]);
@@ -462,7 +500,7 @@ mod tests {
 
     #[test]
     fn many_events_are_shared_and_not_copied() {
-        let outbound = Outbound::new();
+        let outbound = Outbound::new(None);
         let bytes = event(COPIED);
         for _ in 0..100 {
             outbound.push_event(&bytes, None, usize::MAX).unwrap();

@@ -8,13 +8,14 @@ use jackfield_plugin_api::PeerCertificate;
 use rustls::CertificateError;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpStream, tcp::OwnedWriteHalf},
     time::{Instant, timeout, timeout_at},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
     Listener, Stream,
+    plain::Plain,
     tls::{Keeper, Material, peer_certificate},
     websocket,
 };
@@ -50,6 +51,8 @@ pub struct Accepted {
     pub framing: Framing,
     /// The certificate that the client has shown.
     pub certificate: Option<Arc<PeerCertificate>>,
+    /// Writes to the socket from elsewhere; `None` where nothing but the stream may, as with TLS.
+    pub writer: Option<Arc<OwnedWriteHalf>>,
 }
 
 /// Why a connection did not get as far as messages.
@@ -88,9 +91,9 @@ impl Listener {
             return Box::pin(encrypted(url, socket, tls, deadline)).await;
         }
         let framing = super::listener::framing(url.scheme);
-        let stream: Box<dyn Stream> = match framing {
+        let socket = match framing {
             // Nothing is waited for here, so a line that begins as TLS is noticed where lines are read.
-            Framing::Line => Box::new(socket),
+            Framing::Line => socket,
             Framing::WebSocket => {
                 let accepted = async {
                     if begins_tls(&first_byte(&socket).await.map_err(HandshakeError::Other)?) {
@@ -98,10 +101,12 @@ impl Listener {
                     }
                     upgraded(socket, url).await
                 };
-                Box::new(timeout_at(deadline, accepted).await.map_err(|_| too_late())??)
+                timeout_at(deadline, accepted).await.map_err(|_| too_late())??
             }
         };
-        Ok(Accepted { stream, framing, certificate: None })
+        let plain = Plain::new(socket);
+        let writer = Some(plain.writer());
+        Ok(Accepted { stream: Box::new(plain), framing, certificate: None, writer })
     }
 }
 
@@ -122,7 +127,7 @@ async fn encrypted(
             Box::new(timeout_at(deadline, upgraded(stream, url)).await.map_err(|_| too_late())??)
         }
     };
-    Ok(Accepted { stream, framing, certificate })
+    Ok(Accepted { stream, framing, certificate, writer: None })
 }
 
 type Secured = (TlsStream<TcpStream>, Option<Arc<PeerCertificate>>);

@@ -78,7 +78,7 @@ mod tests {
     fn tls_is_known_by_its_first_byte_and_by_that_alone() {
         assert_eq!(read(b"\x16").next(5), Err(Violation::Tls));
         let mut input = read(b"{}\n\x16");
-        assert_eq!(input.next(5), Ok(Some(Inbound::Message("{}"))));
+        assert_eq!(input.next(5), Ok(Some(Inbound::Message { text: "{}", is_alone: false })));
         assert_eq!(input.next(5), Ok(None));
     }
 
@@ -98,7 +98,7 @@ mod tests {
                 input.push(head);
                 rest = tail;
                 while let Some(inbound) = input.next(100).unwrap() {
-                    let Inbound::Message(line) = inbound else { panic!("{inbound:?}") };
+                    let Inbound::Message { text: line, .. } = inbound else { panic!("{inbound:?}") };
                     found.push(line.to_owned());
                 }
             }

@@ -5,6 +5,7 @@ mod handshake;
 mod input;
 mod lines;
 mod listener;
+mod plain;
 pub mod tls;
 mod websocket;
 
