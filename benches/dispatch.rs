@@ -4,10 +4,12 @@ use std::{collections::HashMap, hint::black_box, sync::Arc, task::Context as Tas
 
 use criterion::{BenchmarkId, Criterion};
 use futures_util::task::noop_waker_ref;
-use jackfield::router::{Routed, Wanted};
+use jackfield::{
+    router::{Routed, Wanted},
+    session::Turn,
+};
 use jackfield_benches::{Bare, World};
 use jackfield_plugin_api::{Answer, Call, Command, CommandKey, NoArguments, RawJson};
-use tokio::sync::Mutex;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -49,7 +51,7 @@ fn look_up(criterion: &mut Criterion, world: &World, keys: &[CommandKey]) {
 fn route(criterion: &mut Criterion, world: &World, keys: &[CommandKey], title: &str) {
     let mut group = criterion.benchmark_group("dispatch");
     let call: Arc<dyn Call> = Arc::new(Bare { session: world.log_in("ann") });
-    let turn = Arc::new(Mutex::new(()));
+    let turn = Turn::default();
     let mut cx = TaskContext::from_waker(noop_waker_ref());
     let mut turns = keys.iter().cycle();
     group.bench_function(BenchmarkId::new(title, keys.len()), |bencher| {

@@ -9,7 +9,10 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture, task::noop_waker_ref};
-use jackfield::router::{Routed, Wanted};
+use jackfield::{
+    router::{Routed, Wanted},
+    session::Turn,
+};
 use jackfield_benches::World;
 use jackfield_plugin_api::{
     Answer, Call, Command, CommandKey, Context, Handler, Host, Outcome, RawJson, Request,
@@ -56,7 +59,7 @@ pub(crate) fn awaited(runtime: &Arc<Runtime>, command: &Command, cx: &Context) -
 
 /// Looks the command up, asks permission, checks its data and calls it.
 pub(crate) fn routed(world: &Arc<World>, call: &Arc<dyn Call>, key: CommandKey) -> Repeat {
-    let (world, call, turn) = (Arc::clone(world), Arc::clone(call), Arc::new(Mutex::new(())));
+    let (world, call, turn) = (Arc::clone(world), Arc::clone(call), Arc::new(Turn::default()));
     Box::new(move |data, times| {
         let mut task = TaskContext::from_waker(noop_waker_ref());
         let started = Instant::now();

@@ -156,6 +156,42 @@ async fn the_automatic_ones_are_subscriptions_like_others() {
 }
 
 #[tokio::test]
+async fn the_automatic_ones_have_their_place_among_others() {
+    on_both(async |transport| {
+        let (_broker, mut ann) = with_ann(transport).await;
+        let mut received = async |ann: &mut Client, kind: &str| {
+            ann.ok("core/user/send_event", json!({"user": "ann", "type": kind})).await;
+            let event = ann.event().await;
+            ann.expect_no_event().await;
+            event["body"].clone()
+        };
+        subscribe(&mut ann, json!({"class": "core", "subclass": "user_event", "body": {"from": "wide"}}))
+            .await;
+        let narrow = json!({"class": "core", "subclass": "user_event", "type": "a", "obj_id": "ann"});
+        subscribe(&mut ann, with_body(&narrow, "narrow")).await;
+        assert_eq!(received(&mut ann, "a").await, json!({"from": "narrow"}));
+        assert_eq!(received(&mut ann, "b").await, Value::Null, "the automatic one is more specific");
+
+        let of_user = json!({"class": "core", "subclass": "user_event", "obj_id": "ann"});
+        subscribe(&mut ann, with_body(&of_user, "own")).await;
+        assert_eq!(received(&mut ann, "b").await, json!({"from": "own"}));
+        let listed = ann.ok("core/event/get_subscriptions", json!({})).await;
+        assert_eq!(listed[0]["body"], json!({"from": "own"}), "in its old place: {listed}");
+        assert_eq!((&listed[1]["subclass"], &listed[4]), (&json!("session_event"), &Value::Null));
+
+        ann.ok("core/event/unsubscribe", of_user).await;
+        assert_eq!(received(&mut ann, "b").await, json!({"from": "wide"}));
+    })
+    .await;
+}
+
+fn with_body(subscription: &Value, from: &str) -> Value {
+    let mut subscription = subscription.clone();
+    subscription["body"] = json!({ "from": from });
+    subscription
+}
+
+#[tokio::test]
 async fn subscriptions_end_with_the_session() {
     on_both(async |transport| {
         let (broker, mut ann) = with_ann(transport).await;

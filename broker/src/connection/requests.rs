@@ -49,7 +49,7 @@ impl Connection {
     pub(super) fn violated(&mut self, violation: Violation, limit: usize) -> End {
         if violation == Violation::Tls {
             HandshakeError::UnexpectedTls
-                .report(&self.home.link.caller().remote, &self.home.endpoint.sessions.metrics);
+                .report(&self.home.link.remote, &self.home.endpoint.sessions.metrics);
             return End::Close(CloseReason::Protocol);
         }
         self.count_bad(BadInput::Message);
@@ -142,19 +142,30 @@ impl Connection {
 
 /// `limits.requests_per_second`, with a burst of one second's worth.
 #[derive(Default)]
-pub(super) struct RateLimit {
-    per_second: u32,
-    limiter: Option<Box<DefaultDirectRateLimiter>>,
+pub(super) struct RateLimit(Option<Box<Limited>>);
+
+struct Limited {
+    per_second: NonZeroU32,
+    limiter: DefaultDirectRateLimiter,
 }
 
 impl RateLimit {
     /// Whether one more request may be made now; 0 allows any number.
     fn admits(&mut self, per_second: u32) -> bool {
-        if per_second != self.per_second {
-            self.per_second = per_second;
-            self.limiter = NonZeroU32::new(per_second)
-                .map(|limit| Box::new(RateLimiter::direct(Quota::per_second(limit))));
-        }
-        self.limiter.as_ref().is_none_or(|limiter| limiter.check().is_ok())
+        let Some(per_second) = NonZeroU32::new(per_second) else {
+            self.0 = None;
+            return true;
+        };
+        let limited = match self.0.take() {
+            Some(limited) if limited.per_second == per_second => limited,
+            _ => Box::new(Limited::new(per_second)),
+        };
+        self.0.insert(limited).limiter.check().is_ok()
+    }
+}
+
+impl Limited {
+    fn new(per_second: NonZeroU32) -> Self {
+        Self { per_second, limiter: RateLimiter::direct(Quota::per_second(per_second)) }
     }
 }

@@ -14,17 +14,16 @@ use crate::codec::{CloseReason, RequestFrame, put_request};
 pub(super) struct Timers {
     /// When the connection must have logged in.
     login: Instant,
-    /// When bytes last came in.
-    pub(super) last_received: Instant,
+    /// When bytes last came in, or a ping went out.
+    pub(super) quiet_since: Instant,
     /// Since when the socket takes nothing though something waits.
     pub(super) stalled: Option<Instant>,
-    last_ping: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Timers {
     pub(super) fn new(login: Instant) -> Self {
-        Self { login, last_received: Instant::now(), stalled: None, last_ping: None, sleep: None }
+        Self { login, quiet_since: Instant::now(), stalled: None, sleep: None }
     }
 }
 
@@ -52,7 +51,7 @@ impl Connection {
         let by_state = match self.home.link.session() {
             None => self.timers.login,
             Some(session) => {
-                let ping = self.quiet_since() + timeouts.ping;
+                let ping = self.timers.quiet_since + timeouts.ping;
                 session.expires.map_or(ping, |expires| expires.min(ping))
             }
         };
@@ -61,11 +60,6 @@ impl Connection {
             .into_iter()
             .flatten()
             .fold(by_state, Instant::min)
-    }
-
-    fn quiet_since(&self) -> Instant {
-        let received = self.timers.last_received;
-        self.timers.last_ping.map_or(received, |ping| ping.max(received))
     }
 
     fn see_to_times(&mut self, now: Instant) -> Result<(), CloseReason> {
@@ -82,7 +76,7 @@ impl Connection {
         if session.expires.is_some_and(|expires| expires <= now) {
             return Err(CloseReason::Expired);
         }
-        if self.quiet_since() + timeouts.ping <= now {
+        if self.timers.quiet_since + timeouts.ping <= now {
             self.ping(now, timeouts);
         }
         Ok(())
@@ -95,7 +89,7 @@ impl Connection {
             RequestFrame { class: "core", subclass: "core", cmd: "ping", data: &data, from: None, tid };
         put_request(self.channel.tail(), self.home.link.framing, &request);
         self.open.insert(tid, Expected::Pong, now + timeouts.answer);
-        self.timers.last_ping = Some(now);
+        self.timers.quiet_since = now;
     }
 }
 

@@ -14,21 +14,25 @@ use parking_lot::RwLock;
 use smallvec::SmallVec;
 
 use super::merge::Body;
-use crate::session::{Session, SubscriptionKey};
+use crate::session::{Directory, Session, SubscriptionKey};
 
 const SHARDS: usize = 16;
 
-/// All subscriptions, found by hashing: an event asks for at most 32 keys, however many others there are.
+/// All subscriptions, found by hashing: an event asks for at most 32 keys, however many others there are. The
+/// automatic ones are found in the directories, which know every session by its id and by its user.
 #[derive(Default)]
 pub(super) struct Index {
+    /// By the services' numbers.
+    directories: Box<[Arc<Directory>]>,
     hasher: RandomState,
     shards: [RwLock<HashTable<Slot>>; SHARDS],
     /// How many keys there are of each [`Shape`], so that events do not look for what nobody asks for.
     shapes: [AtomicUsize; Shape::COUNT],
 }
 
+#[derive(Clone)]
 struct Slot {
-    key: SubscriptionKey,
+    key: Arc<SubscriptionKey>,
     subscribers: Arc<Subscribers>,
 }
 
@@ -43,7 +47,9 @@ enum Members {
     Empty,
     /// Most keys are a session's own: no table for one.
     One(u64, Member),
-    Many(IndexMap<u64, Member, RandomState>),
+    Many(Box<IndexMap<u64, Member, RandomState>>),
+    /// Those that the directory knows, for one event.
+    Listed(Vec<Member>),
     /// The last has left, and the index lets go of this.
     Abandoned,
 }
@@ -62,7 +68,15 @@ impl Subscribers {
             Members::Empty | Members::Abandoned => {}
             Members::One(_, member) => each(member),
             Members::Many(members) => members.values().for_each(each),
+            Members::Listed(members) => members.iter().for_each(each),
         }
+    }
+
+    /// Those of the sessions whose automatic subscriptions are as they were made.
+    fn automatic(sessions: impl IntoIterator<Item = Arc<Session>>) -> Self {
+        let automatic = sessions.into_iter().filter(|session| session.has_automatic());
+        let members = automatic.map(|session| Member { session, body: Body::empty() });
+        Self(RwLock::new(Members::Listed(members.collect())))
     }
 
     /// All members, for those who call plugins' code for each: that must not happen under the lock.
@@ -78,13 +92,15 @@ impl Subscribers {
         *members = match std::mem::take(&mut *members) {
             Members::Empty => Members::One(key, member),
             Members::One(old, _) if old == key => Members::One(key, member),
-            Members::One(old, first) => Members::Many([(old, first), (key, member)].into_iter().collect()),
+            Members::One(old, first) => {
+                Members::Many(Box::new([(old, first), (key, member)].into_iter().collect()))
+            }
             Members::Many(mut members) => {
                 members.insert(key, member);
                 Members::Many(members)
             }
-            Members::Abandoned => {
-                *members = Members::Abandoned;
+            refusing @ (Members::Abandoned | Members::Listed(_)) => {
+                *members = refusing;
                 return Err(member);
             }
         };
@@ -102,36 +118,51 @@ impl Subscribers {
                     *members = Members::Abandoned;
                 }
             }
-            Members::One(..) | Members::Empty | Members::Abandoned => {}
+            Members::One(..) | Members::Empty | Members::Listed(_) | Members::Abandoned => {}
         }
         matches!(*members, Members::Abandoned)
     }
 }
 
 impl Index {
-    /// Adds a session under a key, or gives it another body there. The shard is not locked while the subscribers
-    /// are: an event may be on its way to many of them.
-    pub(super) fn insert(&self, key: &SubscriptionKey, session: &Arc<Session>, body: Body) {
+    /// No subscriptions but the automatic ones of the sessions in these directories.
+    pub(super) fn new(directories: impl IntoIterator<Item = Arc<Directory>>) -> Self {
+        Self { directories: directories.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Adds a session under a key, or gives it another body there, and gives back the key that all who have it share.
+    /// The shard is not locked while the subscribers are: an event may be on its way to many of them.
+    pub(super) fn insert(
+        &self,
+        key: SubscriptionKey,
+        session: &Arc<Session>,
+        body: Body,
+    ) -> Arc<SubscriptionKey> {
         let mut member = Member { session: Arc::clone(session), body };
-        while let Err(refused) = self.subscribers(key).insert(session.key, member) {
-            member = refused;
+        let key = Arc::new(key);
+        loop {
+            let slot = self.slot(&key);
+            match slot.subscribers.insert(session.key, member) {
+                Ok(()) => return slot.key,
+                Err(refused) => member = refused,
+            }
             std::thread::yield_now();
         }
     }
 
-    /// Those under a key, which is made if it is not there.
-    fn subscribers(&self, key: &SubscriptionKey) -> Arc<Subscribers> {
+    /// That of a key, which is made if it is not there.
+    fn slot(&self, key: &Arc<SubscriptionKey>) -> Slot {
         let wanted = KeyRef::of(key);
         let hash = self.hasher.hash_one(wanted);
         let rehash = |slot: &Slot| self.hasher.hash_one(KeyRef::of(&slot.key));
         let mut shard = self.shard(hash).write();
         if let Some(slot) = shard.find(hash, |slot| KeyRef::of(&slot.key) == wanted) {
-            return Arc::clone(&slot.subscribers);
+            return slot.clone();
         }
         self.count(Shape::of(wanted), |count| count.fetch_add(1, Ordering::Relaxed));
-        let subscribers = Arc::new(Subscribers::default());
-        shard.insert_unique(hash, Slot { key: key.clone(), subscribers: Arc::clone(&subscribers) }, rehash);
-        subscribers
+        let slot = Slot { key: Arc::clone(key), subscribers: Arc::default() };
+        shard.insert_unique(hash, slot.clone(), rehash);
+        slot
     }
 
     /// Removes a session from under a key.
@@ -153,8 +184,30 @@ impl Index {
     pub(super) fn matching(&self, service: u16, topic: &Topic) -> SmallVec<[Arc<Subscribers>; 8]> {
         let event = KeyRef { service, fields: topic.fields() };
         let present = Shape::of(event);
-        let asked = ORDER.iter().filter(|shape| shape.is_within(present) && self.is_used(**shape));
-        asked.filter_map(|shape| self.find(event.widened_to(*shape))).collect()
+        // First of all: one that is about to be changed is in the table before it is automatic no more.
+        let mut automatic = self.automatic(event);
+        let mut found = SmallVec::new();
+        for shape in ORDER.iter().filter(|shape| shape.is_within(present)) {
+            if *shape == Shape::AUTOMATIC {
+                found.extend(automatic.take());
+            }
+            if self.is_used(*shape) {
+                found.extend(self.find(event.widened_to(*shape)));
+            }
+        }
+        found
+    }
+
+    /// Those that are subscribed to an event since their login.
+    fn automatic(&self, event: KeyRef<'_>) -> Option<Arc<Subscribers>> {
+        let ["core", subclass, _, obj_id] = event.fields else { return None };
+        let directory = self.directories.get(usize::from(event.service))?;
+        let subscribers = match subclass {
+            "user_event" => Subscribers::automatic(directory.of_user(obj_id)),
+            "session_event" => Subscribers::automatic(directory.get(obj_id)),
+            _ => return None,
+        };
+        Some(Arc::new(subscribers))
     }
 
     fn find(&self, key: KeyRef<'_>) -> Option<Arc<Subscribers>> {
@@ -187,7 +240,7 @@ struct KeyRef<'a> {
 
 impl<'a> KeyRef<'a> {
     fn of(key: &'a SubscriptionKey) -> Self {
-        Self { service: key.service, fields: key.topic.fields() }
+        Self { service: key.service, fields: key.fields() }
     }
 
     /// The same with `*` wherever the shape has one.
@@ -220,6 +273,8 @@ static ORDER: LazyLock<[Shape; Shape::COUNT]> = LazyLock::new(|| {
 
 impl Shape {
     const COUNT: usize = 32;
+    /// That of the automatic subscriptions.
+    const AUTOMATIC: Self = Self(Self::OBJ_ID | Self::SUBCLASS | Self::CLASS | Self::SERVICE);
     // In the order of their weight on a tie.
     const OBJ_ID: u8 = 16;
     const KIND: u8 = 8;

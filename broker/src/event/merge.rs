@@ -18,6 +18,11 @@ impl Body {
         Self((!json.is_empty()).then(|| Arc::new(parsed())))
     }
 
+    /// One that says nothing.
+    pub const fn empty() -> Self {
+        Self(None)
+    }
+
     /// Whether it says nothing.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()

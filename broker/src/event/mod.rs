@@ -14,13 +14,11 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use jackfield_plugin_api::{
-    Caller, Error, ErrorCode, Event, Identity, RawJson, ServiceScope, Subscription, Topic,
-};
+use jackfield_plugin_api::{Caller, Error, ErrorCode, Event, RawJson, ServiceScope, Subscription, Topic};
 
 use crate::{
     config::Config,
-    session::{Session, SubscriptionKey},
+    session::{Directory, Session, SubscriptionKey, Subscriptions},
     telemetry::{DropReason, Metrics},
 };
 use deliver::Delivery;
@@ -44,6 +42,7 @@ const AUTOMATIC: usize = 2;
 pub struct Events {
     index: Index,
     services: Vec<Arc<str>>,
+    directories: Vec<Arc<Directory>>,
     filters: Vec<Filters>,
     settings: Arc<ArcSwap<Config>>,
     metrics: Arc<Metrics>,
@@ -55,7 +54,14 @@ impl Events {
     /// The events of the services with these names; their numbers are their places.
     pub fn new(services: Vec<Arc<str>>, settings: Arc<ArcSwap<Config>>, metrics: Arc<Metrics>) -> Self {
         let filters = services.iter().map(|_| Filters::default()).collect();
-        Self { index: Index::default(), services, filters, settings, metrics, last_tid: AtomicU64::new(0) }
+        let directories: Vec<Arc<Directory>> = services.iter().map(|_| Arc::default()).collect();
+        let index = Index::new(directories.iter().cloned());
+        Self { index, services, directories, filters, settings, metrics, last_tid: AtomicU64::new(0) }
+    }
+
+    /// Where a service lists its sessions; they get what is sent to them, or to their users, from then on.
+    pub fn directory(&self, service: u16) -> Arc<Directory> {
+        self.directories.get(usize::from(service)).cloned().unwrap_or_default()
     }
 
     /// The next id for a request of the broker's.
@@ -128,15 +134,9 @@ impl Events {
         self.add(session, subscription, most.saturating_add(AUTOMATIC))
     }
 
-    /// Subscribes a session that has just started to what is its own.
-    pub fn subscribe_to_own(&self, session: &Arc<Session>) {
-        let Identity { user, session_id, .. } = &session.identity;
-        for (subclass, obj_id) in [("user_event", user.as_str()), ("session_event", session_id.as_str())] {
-            let topic = Topic::new("core", subclass, "*", obj_id);
-            let own = Subscription { topic, service: ServiceScope::Own, body: RawJson::empty() };
-            // Cannot fail: it has just started, in its own service, and has no other yet.
-            self.add(session, &own, AUTOMATIC).ok();
-        }
+    /// Counts what a session that has just started is subscribed to.
+    pub fn subscribed_to_own(&self) {
+        self.metrics.subscriptions.increment(AUTOMATIC as f64);
     }
 
     fn add(&self, session: &Arc<Session>, subscription: &Subscription, most: usize) -> Result<(), Error> {
@@ -144,17 +144,36 @@ impl Events {
         let body = subscription.body.detached();
         let mut own = session.subscriptions.lock();
         let Some(own) = own.as_mut() else { return Err(ErrorCode::SessionNotFound.into()) };
-        if own.len() >= most && !own.contains_key(&key) {
+        self.unfold(session, own, &key);
+        let own = own.get_or_insert_default();
+        let automatic = if session.has_automatic() { AUTOMATIC } else { 0 };
+        if own.len() + automatic >= most && !own.contains_key(&key) {
             return Err(Error::about(ErrorCode::LimitExceeded, "subscriptions_per_session"));
         }
         if body.len() > LARGEST_BODY {
             return Err(Error::about(ErrorCode::LimitExceeded, "body of a subscription"));
         }
-        if own.insert(key.clone(), body.clone()).is_none() {
+        let key = self.index.insert(key, session, Body::new(&body));
+        if own.insert(key, body).is_none() {
             self.metrics.subscriptions.increment(1.0);
         }
-        self.index.insert(&key, session, Body::new(&body));
         Ok(())
+    }
+
+    /// Makes ordinary subscriptions of the automatic ones, where one of them is about to be changed.
+    fn unfold(&self, session: &Arc<Session>, own: &mut Subscriptions, changed: &SubscriptionKey) {
+        if !session.has_automatic() || changed.class() != "core" {
+            return;
+        }
+        let automatic = session.automatic_keys();
+        if !automatic.contains(changed) {
+            return;
+        }
+        let own = own.get_or_insert_default();
+        for (place, key) in automatic.into_iter().enumerate() {
+            own.shift_insert(place, self.index.insert(key, session, Body::empty()), RawJson::empty());
+        }
+        session.automatic.store(false, Ordering::Release);
     }
 
     /// Ends a subscription, if it is there.
@@ -169,6 +188,8 @@ impl Events {
     ) -> Result<(), Error> {
         let key = self.key(session, topic, service)?;
         let mut own = session.subscriptions.lock();
+        let Some(own) = own.as_mut() else { return Ok(()) };
+        self.unfold(session, own, &key);
         if own.as_mut().is_some_and(|own| own.shift_remove(&key).is_some()) {
             self.index.remove(&key, session.key);
             self.metrics.subscriptions.decrement(1.0);
@@ -176,24 +197,33 @@ impl Events {
         Ok(())
     }
 
-    /// Ends all of a session's subscriptions, for good.
+    /// Ends all of a session's subscriptions, for good. It is in no directory any more.
     pub fn forget(&self, session: &Session) {
         let Some(own) = session.subscriptions.lock().take() else { return };
+        if session.has_automatic() {
+            self.metrics.subscriptions.decrement(AUTOMATIC as f64);
+        }
+        let Some(own) = own else { return };
         self.metrics.subscriptions.decrement(own.len() as f64);
         for key in own.keys() {
             self.index.remove(key, session.key);
         }
     }
 
-    /// A session's subscriptions, in the order in which they were made.
+    /// A session's subscriptions, in the order in which they were made; none once it has ended.
     pub fn subscriptions(&self, session: &Session) -> Vec<Subscription> {
         let own = session.subscriptions.lock();
-        let subscription = |(key, body): (&SubscriptionKey, &RawJson)| Subscription {
-            topic: key.topic.clone(),
+        let Some(own) = own.as_ref() else { return Vec::new() };
+        let subscription = |key: &SubscriptionKey, body: &RawJson| Subscription {
+            topic: key.topic(),
             service: self.scope(key.service, session.service),
             body: body.clone(),
         };
-        own.iter().flatten().map(subscription).collect()
+        let automatic = session.automatic_keys().into_iter().filter(|_| session.has_automatic());
+        let automatic = automatic.map(|key| subscription(&key, &RawJson::empty()));
+        automatic
+            .chain(own.iter().flat_map(|own| own.iter()).map(|(key, body)| subscription(key, body)))
+            .collect()
     }
 
     fn scope(&self, service: u16, own: u16) -> ServiceScope {
@@ -206,7 +236,7 @@ impl Events {
 
     fn key(&self, session: &Session, topic: &Topic, scope: &ServiceScope) -> Result<SubscriptionKey, Error> {
         let service = self.resolve(scope, session.service)?;
-        Ok(SubscriptionKey { service, topic: topic.clone() })
+        Ok(SubscriptionKey::new(service, topic.fields()))
     }
 
     fn resolve(&self, scope: &ServiceScope, own: u16) -> Result<u16, Error> {

@@ -1,5 +1,8 @@
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -47,7 +50,7 @@ impl Sessions {
         self.metrics.logins_rejected.increment(1);
         let before = link.rejections.fetch_add(1, Ordering::Relaxed);
         let delay = FIRST_DELAY.saturating_mul(1 << before.min(16)).min(LONGEST_DELAY);
-        tracing::info!(service = %self.service, remote = %link.caller().remote, code = error.code(), "login rejected");
+        tracing::info!(service = %self.service, remote = %link.remote, code = error.code(), "login rejected");
         tokio::time::sleep(delay).await;
         if before + 1 >= MOST_REJECTIONS {
             link.close(CloseReason::Authentication(ErrorCode::Unauthorized));
@@ -87,7 +90,7 @@ impl Sessions {
         tracing::debug!(service = %self.service, remote = %session.info.remote, ?user, %session_id, "session started");
         self.announce(&session, "start", None);
         let mut answer = RawObject::default();
-        answer.set("session_id", &session.identity.session_id)?;
+        answer.set("session_id", &session.info.session_id)?;
         for (name, value) in accepted.answer.iter().filter(|(name, _)| *name != "session_id") {
             answer.insert(name, value.clone());
         }
@@ -108,37 +111,40 @@ impl Sessions {
             administrator: accepted.administrator,
             permissions: accepted.permissions.clone(),
         };
-        let anonymous = link.caller();
-        let remote = Arc::clone(&anonymous.remote);
         let info = SessionInfo {
             session_id: id,
             user: accepted.user.clone(),
             service: Arc::clone(&self.service),
-            remote: Arc::clone(&remote),
-            metadata: Arc::new(kept),
+            remote: Arc::clone(&link.remote),
+            metadata: self.metadata(kept),
         };
         let caller = Caller {
             connection: link.id,
             service: Arc::clone(&self.service),
-            remote,
-            certificate: anonymous.certificate.clone(),
-            who: Who::Session(identity.clone()),
+            remote: Arc::clone(&link.remote),
+            certificate: link.certificate.clone(),
+            who: Who::Session(identity),
         };
         Session {
             key: link.id,
             caller: Arc::new(caller),
-            identity,
             info,
             events: login.events,
             identify: login.identify,
             service: self.number,
             expires: accepted.expires.and_then(deadline),
             link: Arc::clone(link),
-            subscriptions: Mutex::new(Some(indexmap::IndexMap::default())),
+            automatic: AtomicBool::new(true),
+            subscriptions: Mutex::new(Some(None)),
         }
     }
 
-    /// Lists a session, subscribes it to what is its own, and tells the observers.
+    /// What is kept of a login. Sessions without any share that.
+    fn metadata(&self, kept: RawObject) -> Arc<RawObject> {
+        if kept.is_empty() { Arc::clone(&self.no_metadata) } else { Arc::new(kept) }
+    }
+
+    /// Lists a session, which subscribes it to what is its own, and tells the observers.
     fn list(&self, session: &Arc<Session>) -> Result<(), Error> {
         let per_user = self.settings.load().limits.connections_per_user;
         let mut changes = self.changes.lock();
@@ -146,7 +152,7 @@ impl Sessions {
             ErrorCode::LimitExceeded => Error::about(code, "connections_per_user"),
             code => code.into(),
         })?;
-        self.events.subscribe_to_own(session);
+        self.events.subscribed_to_own();
         changes.record(session, SessionChangeKind::Started);
         drop(changes);
         self.tell_observers();

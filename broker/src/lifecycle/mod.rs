@@ -37,7 +37,7 @@ pub struct Sessions {
     /// The service's number.
     pub number: u16,
     /// Who is here.
-    pub directory: Directory,
+    pub directory: Arc<Directory>,
     /// Who may come in.
     pub authenticators: Arc<Authenticators>,
     /// Those of them that do a plugin's work.
@@ -52,6 +52,8 @@ pub struct Sessions {
     pub draining: Arc<AtomicBool>,
     /// The connections that have not logged in.
     pub anonymous: Anonymous,
+    /// That of sessions without any.
+    no_metadata: Arc<RawObject>,
     changes: Mutex<Changes>,
 }
 
@@ -90,7 +92,7 @@ impl Sessions {
         Self {
             service: name,
             number,
-            directory: Directory::default(),
+            directory: shared.events.directory(number),
             workers: Workers::new(asker, registry, Arc::clone(&authenticators)),
             authenticators,
             events: shared.events,
@@ -98,6 +100,7 @@ impl Sessions {
             metrics: shared.metrics,
             draining: shared.draining,
             anonymous: Anonymous::default(),
+            no_metadata: Arc::default(),
             changes: Mutex::default(),
         }
     }
@@ -159,7 +162,7 @@ impl Sessions {
     pub fn stop(&self, id: &SessionId, reason: CloseReason) -> Result<UserId, ErrorCode> {
         let session = self.directory.get(id.as_str()).ok_or(ErrorCode::SessionNotFound)?;
         self.close(&session, reason);
-        Ok(session.identity.user.clone())
+        Ok(session.info.user.clone())
     }
 
     /// Ends this session and no other, and has its connection closed likewise.
@@ -179,7 +182,7 @@ impl Sessions {
         let CommandKey { class, subclass, cmd } = command;
         let body = serde_json::json!({ "class": class, "subclass": subclass, "cmd": cmd, "fields": fields });
         let body = RawJson::from_value(&body).unwrap_or_default();
-        let id = session.identity.session_id.as_str();
+        let id = session.info.session_id.as_str();
         self.notify(Topic::new("core", "session_event", "unrecognized_fields", id), body);
     }
 
@@ -187,7 +190,7 @@ impl Sessions {
     fn announce(&self, session: &Session, kind: &'static str, reason: Option<&str>) {
         let mut body = RawObject::default();
         let fields = [
-            ("user", Some(session.identity.user.as_str())),
+            ("user", Some(session.info.user.as_str())),
             ("remote", Some(&*session.info.remote)),
             ("reason", reason),
         ];
@@ -197,10 +200,7 @@ impl Sessions {
                 body.set(name, &value).ok();
             }
         }
-        self.notify(
-            Topic::new("core", "session", kind, session.identity.session_id.as_str()),
-            body.to_json(),
-        );
+        self.notify(Topic::new("core", "session", kind, session.info.session_id.as_str()), body.to_json());
     }
 }
 
@@ -221,6 +221,6 @@ struct Identifiers<'a> {
 
 impl<'a> Identifiers<'a> {
     fn of(session: &'a Session) -> Self {
-        Self { user: &session.identity.user, session_id: &session.identity.session_id }
+        Self { user: &session.info.user, session_id: &session.info.session_id }
     }
 }

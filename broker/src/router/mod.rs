@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use crate::{
     auth::Authorizers,
     registry::{Chain, Entry, Registry},
+    session::Turn,
     telemetry::{Metrics, panics},
 };
 
@@ -101,7 +102,7 @@ impl Router {
         wanted: Wanted<'_>,
         data: RawJson,
         call: &Arc<dyn Call>,
-        turn: &Arc<Mutex<()>>,
+        turn: &Turn,
         cx: &mut TaskContext<'_>,
     ) -> Routed {
         let Some(chain) = self.registry.lookup(wanted.class, wanted.subclass, wanted.cmd) else {
@@ -117,9 +118,9 @@ impl Router {
         if let Some(Err(error)) = said {
             return Routed::Done(error.into());
         }
-        let held = match mode.ordered.then(|| Arc::clone(turn).try_lock_owned()) {
+        let held = match mode.ordered.then(|| turn.lock().try_lock_owned()) {
             Some(Err(_)) => {
-                let work = self.job(&chain, call).run_in_turn(request, Arc::clone(turn));
+                let work = self.job(&chain, call).run_in_turn(request, turn.lock());
                 return poll_once(mode, work, cx);
             }
             Some(Ok(held)) => Some(held),
@@ -154,7 +155,7 @@ impl Router {
         call: &Arc<dyn Call>,
         mode: CallMode,
         request: Request,
-        turn: Turn,
+        turn: Held,
         cx: &mut TaskContext<'_>,
     ) -> Routed {
         let Some(entry) = chain.entries.first() else {
@@ -220,7 +221,7 @@ impl Router {
 }
 
 /// A turn that is held for as long as a request runs.
-type Turn = Option<OwnedMutexGuard<()>>;
+type Held = Option<OwnedMutexGuard<()>>;
 
 /// One request on its way through a chain of handlers.
 struct Job {
@@ -237,7 +238,7 @@ enum Polled {
 
 impl Job {
     /// What follows on the first handler's outcome.
-    async fn go_on(self, outcome: Outcome, unrecognized: Option<Unrecognized>, turn: Turn) -> Answered {
+    async fn go_on(self, outcome: Outcome, unrecognized: Option<Unrecognized>, turn: Held) -> Answered {
         match outcome {
             Ok(Answer::Reply(data)) => Answered { result: Ok(data), unrecognized },
             Ok(Answer::Continue(request)) => self.run_from(1, request, unrecognized, turn).await,
@@ -261,7 +262,7 @@ impl Job {
         self.run_permitted(request, Some(held)).await
     }
 
-    async fn run_permitted(self, request: Request, turn: Turn) -> Answered {
+    async fn run_permitted(self, request: Request, turn: Held) -> Answered {
         let Some(entry) = self.chain.entries.first() else {
             return exhausted(&self.chain, &request.command).into();
         };
@@ -280,7 +281,7 @@ impl Job {
         place: usize,
         mut request: Request,
         mut unrecognized: Option<Unrecognized>,
-        _turn: Turn,
+        _turn: Held,
     ) -> Answered {
         for (place, entry) in self.chain.entries.iter().enumerate().skip(place) {
             let (checked, unknown) = match check(entry, request) {

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{FutureExt, future::OptionFuture};
 use tokio::{net::TcpStream, time::Instant};
 
 use super::{Runtime, Service};
@@ -62,20 +63,28 @@ impl Service {
         };
         let tls = Arc::clone(&self.tls);
         let stop = runtime.stop_accepting.clone();
-        self.runtime.tasks.spawn(async move {
+        let begun = async move {
             let handshake = Listener::handshake(&url, socket, &tls, deadline);
-            let Some(handshake) = stop.run_until_cancelled(handshake).await else { return };
-            let connection = match handshake {
+            let connection = match stop.run_until_cancelled(handshake).await? {
                 Ok(connection) => connection,
-                Err(error) => return error.report(&remote, &runtime.shared.metrics),
+                Err(error) => {
+                    error.report(&remote, &runtime.shared.metrics);
+                    return None;
+                }
             };
             match admission {
                 Admission::Served(place, endpoint) => {
-                    place.serve(endpoint, connection, remote, accepted).await;
+                    Some(place.serve(endpoint, connection, remote, accepted))
                 }
-                Admission::Refused(_until_told) => refuse(connection.stream, connection.framing).await,
+                Admission::Refused(_until_told) => {
+                    refuse(connection.stream, connection.framing).await;
+                    None
+                }
             }
-        });
+        };
+        // Boxed: a connection that is served shall not keep room for its handshakes. Nor for itself a second time, as
+        // an async block would that waits for one after the other.
+        self.runtime.tasks.spawn(begun.map(OptionFuture::from).boxed().flatten());
     }
 }
 
@@ -122,17 +131,17 @@ impl Place {
     }
 
     /// Serves a connection in this place.
-    pub(super) async fn serve(
+    pub(super) fn serve(
         self,
         endpoint: Arc<Endpoint>,
         from: Accepted,
         remote: Arc<str>,
         accepted: Instant,
-    ) {
+    ) -> impl Future<Output = ()> + Send + use<> {
         let Accepted { stream, framing, certificate, writer } = from;
         let id = self.runtime.last_connection.fetch_add(1, Ordering::Relaxed) + 1;
-        connection::serve(endpoint, Socket { stream, framing, remote, certificate, writer, id, accepted })
-            .await;
+        let socket = Socket { stream, framing, remote, certificate, writer, id, accepted };
+        connection::serve(endpoint, socket, self)
     }
 }
 

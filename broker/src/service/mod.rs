@@ -252,7 +252,7 @@ impl Service {
     pub(crate) fn tell_stopping(&self) {
         let sessions = &self.endpoint.sessions;
         for session in sessions.directory.all() {
-            let id = session.identity.session_id.as_str();
+            let id = session.info.session_id.as_str();
             sessions.notify(Topic::new("core", "session_event", "stopping", id), RawJson::empty());
         }
     }

@@ -11,6 +11,22 @@ use tokio::net::tcp::OwnedWriteHalf;
 use super::{Outbound, PushError, Session, Waiter};
 use crate::codec::{CloseReason, Framing, RequestFrame, put_request};
 
+/// The turn that requests of one connection take which must run one after the other. A connection that has no such
+/// requests does without.
+#[derive(Default)]
+pub struct Turn(ArcSwapOption<tokio::sync::Mutex<()>>);
+
+impl Turn {
+    /// What the request that runs holds.
+    pub fn lock(&self) -> Arc<tokio::sync::Mutex<()>> {
+        self.0.load_full().unwrap_or_else(|| {
+            let made = Arc::default();
+            let before = self.0.compare_and_swap(&None::<Arc<_>>, Some(Arc::clone(&made)));
+            Arc::clone(before.as_ref().unwrap_or(&made))
+        })
+    }
+}
+
 /// A connection, as everyone but its own task sees it.
 pub struct Link {
     /// Unique for as long as the broker runs.
@@ -25,9 +41,13 @@ pub struct Link {
     pub inflight_bytes: AtomicUsize,
     /// How many logins were rejected on it.
     pub rejections: AtomicU32,
-    /// Held by the request that runs, of those that must run one after the other.
-    pub turn: Arc<tokio::sync::Mutex<()>>,
-    anonymous: Arc<Caller>,
+    /// Whose turn it is.
+    pub turn: Turn,
+    /// Where it is from.
+    pub remote: Arc<str>,
+    /// The certificate that its client has shown.
+    pub certificate: Option<Arc<PeerCertificate>>,
+    service: Arc<str>,
     /// Emptied when the connection ends, for the session holds on to the connection too.
     session: ArcSwapOption<Session>,
     close: OnceLock<CloseReason>,
@@ -44,14 +64,10 @@ impl Link {
             inflight: AtomicUsize::new(0),
             inflight_bytes: AtomicUsize::new(0),
             rejections: AtomicU32::new(0),
-            turn: Arc::default(),
-            anonymous: Arc::new(Caller {
-                connection: id,
-                service,
-                remote,
-                certificate: None,
-                who: Who::Anonymous,
-            }),
+            turn: Turn::default(),
+            remote,
+            certificate: None,
+            service,
             session: ArcSwapOption::empty(),
             close: OnceLock::new(),
             ended: AtomicBool::new(false),
@@ -60,7 +76,7 @@ impl Link {
 
     /// The same connection, of a client that has shown this certificate.
     pub fn with_certificate(mut self, certificate: Option<Arc<PeerCertificate>>) -> Self {
-        Arc::make_mut(&mut self.anonymous).certificate = certificate;
+        self.certificate = certificate;
         self
     }
 
@@ -72,8 +88,20 @@ impl Link {
 
     /// Who requests on this connection come from.
     pub fn caller(&self) -> Arc<Caller> {
-        let session = self.session.load();
-        Arc::clone(session.as_ref().map_or(&self.anonymous, |session| &session.caller))
+        match &*self.session.load() {
+            Some(session) => Arc::clone(&session.caller),
+            None => Arc::new(self.anonymous()),
+        }
+    }
+
+    fn anonymous(&self) -> Caller {
+        Caller {
+            connection: self.id,
+            service: Arc::clone(&self.service),
+            remote: Arc::clone(&self.remote),
+            certificate: self.certificate.clone(),
+            who: Who::Anonymous,
+        }
     }
 
     /// The session, after login.

@@ -8,6 +8,6 @@ pub mod pace;
 mod record;
 
 pub use directory::{Anonymous, Directory};
-pub use link::Link;
+pub use link::{Link, Turn};
 pub use outbound::{Item, Outbound, PushError, Waiter};
-pub use record::{Session, SubscriptionKey};
+pub use record::{Session, SubscriptionKey, Subscriptions};

@@ -65,7 +65,7 @@ struct Worker {
 
 /// What the registry shows as the provider.
 fn name(session: &Session) -> String {
-    format!("session:{}", session.identity.session_id)
+    format!("session:{}", session.info.session_id)
 }
 
 impl Workers {
@@ -267,7 +267,7 @@ impl Worker {
             name: name(&self.session),
             kind: "session".into(),
             state: "running".into(),
-            description: format!("A session of {}.", self.session.identity.user),
+            description: format!("A session of {}.", self.session.info.user),
             commands: self.keys.iter().map(ToString::to_string).collect(),
             authenticators: self.authenticates,
             ..PluginInfo::default()
