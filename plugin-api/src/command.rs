@@ -19,11 +19,6 @@ use crate::{
 pub trait Handler: Send + Sync + 'static {
     /// Serves one: [`Answer::Reply`], [`Answer::Continue`] or an error.
     async fn call(self: Arc<Self>, cx: Context, request: Request) -> Outcome;
-
-    /// Whether it fills in by itself what its schema has defaults for.
-    fn fills_in_defaults(&self) -> bool {
-        false
-    }
 }
 
 /// Arguments of a command that takes none.
@@ -153,10 +148,9 @@ impl Definition {
         A: DeserializeOwned + JsonSchema + Send + 'static,
         R: Serialize + JsonSchema + 'static,
     {
-        let own_schema = self.data_schema.is_none();
         self.data_schema.get_or_insert_with(schema_of::<A>);
         self.reply_schema.get_or_insert_with(reply_schema_of::<R>);
-        self.finish(Arc::new(Typed { run, own_schema, types: PhantomData }))
+        self.finish(Arc::new(Typed { run, types: PhantomData }))
     }
 
     /// A handler with typed arguments that says which session answers in its place; see
@@ -166,9 +160,8 @@ impl Definition {
         F: Fn(&Context, A) -> Result<Relay> + Send + Sync + 'static,
         A: DeserializeOwned + JsonSchema + Send + 'static,
     {
-        let own_schema = self.data_schema.is_none();
         self.data_schema.get_or_insert_with(schema_of::<A>);
-        self.finish(Arc::new(Relaying { run, own_schema, arguments: PhantomData }))
+        self.finish(Arc::new(Relaying { run, arguments: PhantomData }))
     }
 
     /// A handler that gets the request as it is and may *continue*. Without a schema its data is not checked.
@@ -215,8 +208,6 @@ fn generate<T: JsonSchema>(settings: SchemaSettings) -> Value {
 
 struct Typed<F, A, R> {
     run: F,
-    /// Whether the schema is that of `A`, whose defaults serde fills in.
-    own_schema: bool,
     types: PhantomData<fn(A) -> R>,
 }
 
@@ -234,10 +225,6 @@ where
         drop(request);
         reply(&run.await?).map(Answer::Reply)
     }
-
-    fn fills_in_defaults(&self) -> bool {
-        self.own_schema
-    }
 }
 
 /// A reply as data. What is JSON already is not written once more.
@@ -253,8 +240,6 @@ fn reply<R: Serialize + 'static>(value: &R) -> Result<RawJson> {
 
 struct Relaying<F, A> {
     run: F,
-    /// As in [`Typed`].
-    own_schema: bool,
     arguments: PhantomData<fn(A)>,
 }
 
@@ -266,10 +251,6 @@ where
 {
     async fn call(self: Arc<Self>, cx: Context, request: Request) -> Outcome {
         (self.run)(&cx, read_arguments(&request.data)?).map(Answer::Relay)
-    }
-
-    fn fills_in_defaults(&self) -> bool {
-        self.own_schema
     }
 }
 

@@ -81,12 +81,6 @@ impl Context {
         self.call.login(login).await
     }
 
-    /// Answers the request in its handler's place, which has said [`Answer::Relay`](crate::Answer::Relay): the
-    /// broker's business.
-    pub fn answer(&self, result: Result<RawJson>) {
-        self.call.answer(result);
-    }
-
     /// Ends the caller's own session once the answer to this request is queued.
     ///
     /// # Errors
@@ -116,7 +110,10 @@ pub trait Call: Send + Sync + 'static {
     /// Ends the caller's session once the request is answered.
     fn end_session(&self) {}
 
-    /// Answers a request that was handed on to a session.
+    /// The request is handed on to a session, as its handler has said with [`Answer::Relay`](crate::Answer::Relay).
+    fn hand_on(&self) {}
+
+    /// Answers a request that was handed on.
     fn answer(&self, _result: Result<RawJson>) {}
 
     /// Logs the calling connection in.

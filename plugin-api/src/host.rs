@@ -11,7 +11,7 @@ use serde::{
 use serde_json::{Value, json};
 
 use crate::{
-    context::Context,
+    context::{Call, Context},
     error::{Error, ErrorCode, Result},
     event::{Event, ServiceScope, Subscription, Topic},
     json::RawJson,
@@ -72,12 +72,12 @@ pub trait Host: Send + Sync + 'static {
     /// The session's own error unchanged; `session_not_found`, `session_stop`, `timeout`, `invalid_reply`.
     async fn request(&self, session: &SessionId, request: SessionRequest) -> Result<RawJson>;
 
-    /// Sends a request to a session, whose answer and acks go to the caller of `to`: what becomes of
+    /// Sends a request to a session, whose answer and acks go to the caller: what becomes of
     /// [`Answer::Relay`](crate::Answer::Relay).
     ///
     /// # Errors
     /// `session_not_found`, `session_stop`; `not_implemented` where the caller's side is not the broker's.
-    fn relay(&self, _relay: &Relay, _to: Context) -> Result<()> {
+    fn relay(&self, _relay: &Relay, _to: Arc<dyn Call>) -> Result<()> {
         Err(ErrorCode::NotImplemented.into())
     }
 

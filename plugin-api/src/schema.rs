@@ -124,15 +124,6 @@ impl DataSchema {
         ObjectSchema::compile(schema, map, author).map(|object| Self(Kind::Object(object)))
     }
 
-    /// The same without filling in what is absent, for a handler whose argument type does that.
-    #[must_use]
-    pub fn without_defaults(mut self) -> Self {
-        if let Kind::Object(object) = &mut self.0 {
-            object.properties.iter_mut().for_each(|property| property.default = None);
-        }
-        self
-    }
-
     /// Checks data.
     ///
     /// # Errors

@@ -2,14 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Broker, Options, released};
-
-/// A line of `/proc/PID/status`, in KiB.
-fn kilobytes(broker: &Broker, name: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", broker.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
+use crate::support::{Broker, Options, kilobytes, released};
 
 /// Six huge pages alone would be 12 MiB. How much of the program is mapped depends on how it was built, so the whole is
 /// judged where it was built for use.

@@ -1,5 +1,6 @@
 //! Whoever is slow, silent or mad costs nobody else anything.
 
+mod backlog;
 mod garbage;
 
 use serde_json::json;

@@ -8,7 +8,7 @@ use jackfield_plugin_api::ErrorCode;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Connection, End};
-use crate::{codec::CloseReason, transport::Input};
+use crate::{codec::CloseReason, session::Item, transport::Input};
 
 /// For how long what still comes in is read and thrown away after the broker's goodbye. Without that, a client that
 /// was still sending would be told of a reset, and lose what it was sent.
@@ -22,6 +22,7 @@ impl Connection {
             End::HalfClosed | End::Goodbye | End::Broken => CloseReason::Gone,
         };
         self.input = Input::new(self.home.link.framing);
+        self.begin_ending();
         self.home.link.close(reason);
         self.end_relayed(reason);
         self.end_session(reason);
@@ -35,6 +36,17 @@ impl Connection {
             End::HalfClosed => self.settle().await,
             End::Close(reason) => self.say_goodbye(reason).await,
         }
+    }
+
+    /// From now on nobody else writes; of what somebody began to write the rest comes first.
+    fn begin_ending(&mut self) {
+        self.home.link.outbound.begin_writing();
+        let channel = &mut self.channel;
+        self.home.link.outbound.take_begun(|item| {
+            if let Item::Bytes(bytes) = item {
+                channel.tail().extend_from_slice(bytes);
+            }
+        });
     }
 
     /// What sessions have not answered by the time the broker stops is answered in their place.
@@ -64,15 +76,15 @@ impl Connection {
         let settled = poll_fn(|cx| {
             self.home.link.outbound.register(cx.waker());
             self.refresh_config();
-            self.poll_gate(cx);
-            let quiet = self.gate.is_none() && self.home.link.inflight() == 0;
             loop {
                 self.home.link.outbound.begin_writing();
+                self.poll_gate(cx);
+                let quiet = self.gate.is_none() && self.home.link.inflight() == 0;
                 match self.poll_flushed(cx) {
                     Poll::Ready(true) if !quiet => {}
                     flushed => return flushed,
                 }
-                if self.home.link.outbound.end_writing() {
+                if self.poll_relayed(cx).is_pending() && self.home.link.outbound.end_writing() {
                     return Poll::Pending;
                 }
             }

@@ -48,11 +48,13 @@ pub(super) struct InFlight {
 /// Whether a session answers it in the handler's place.
 enum Relayed {
     No,
-    /// It is to do so, and the request counts among those that wait.
+    /// It is handed on.
+    Handed,
+    /// It is handed on, and the request counts among those that wait.
     Waiting {
         _counted: Waiting,
     },
-    /// It has done so.
+    /// It is answered.
     Answered,
 }
 
@@ -82,11 +84,8 @@ impl InFlight {
     pub(super) fn wait_for_relay(&self) {
         let waiting = Waiting::new(&self.home, self.size, &self.home.endpoint.relays);
         let mut relay = self.relay.lock();
-        if matches!(*relay, Relayed::No) {
+        if matches!(*relay, Relayed::Handed) {
             *relay = Relayed::Waiting { _counted: waiting };
-        } else {
-            drop(relay);
-            drop(waiting);
         }
     }
 
@@ -95,18 +94,34 @@ impl InFlight {
         self.answer_relayed(Err(error.into()));
     }
 
-    fn answer_relayed(&self, result: Result<RawJson>) {
+    /// Nobody waits for the answer any more.
+    pub(super) fn abandon(&self) {
         let before = std::mem::replace(&mut *self.relay.lock(), Relayed::Answered);
-        if matches!(before, Relayed::Answered) {
+        drop(before);
+    }
+
+    fn answer_relayed(&self, result: Result<RawJson>) {
+        let mut relay = self.relay.lock();
+        if !matches!(*relay, Relayed::Handed | Relayed::Waiting { .. }) {
             return;
         }
+        let before = std::mem::replace(&mut *relay, Relayed::Answered);
+        drop(relay);
         self.queue_answer(Answered { result, unrecognized: None });
         drop(before);
     }
 
     /// Acks a request that a session has neither answered nor acked so far.
     pub(super) fn ack_relayed(&self) {
-        if matches!(*self.relay.lock(), Relayed::Waiting { .. }) && self.acked.lock().is_none() {
+        if self.acked.lock().is_none() {
+            self.send_ack_in_time();
+        }
+    }
+
+    /// An ack must not come behind its answer.
+    fn send_ack_in_time(&self) {
+        let relay = self.relay.lock();
+        if !matches!(*relay, Relayed::Answered) {
             self.send_ack();
         }
     }
@@ -202,11 +217,15 @@ impl Call for InFlight {
 
     fn ack(&self) {
         *self.acked.lock() = Some(Instant::now());
-        self.send_ack();
+        self.send_ack_in_time();
     }
 
     fn end_session(&self) {
         self.end_session.store(true, Ordering::Release);
+    }
+
+    fn hand_on(&self) {
+        *self.relay.lock() = Relayed::Handed;
     }
 
     fn answer(&self, result: Result<RawJson>) {
@@ -222,8 +241,8 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         if matches!(*self.relay.get_mut(), Relayed::Waiting { .. }) {
             // Nobody holds on to it any more: the session that was to answer has ended.
-            let draining = self.home.endpoint.sessions.is_draining();
-            self.end_relay(if draining { ErrorCode::ShuttingDown } else { ErrorCode::SessionStop });
+            let stopped = self.home.endpoint.stop_handlers.is_cancelled();
+            self.end_relay(if stopped { ErrorCode::ShuttingDown } else { ErrorCode::SessionStop });
         }
     }
 }

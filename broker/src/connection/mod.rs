@@ -24,7 +24,10 @@ use crate::{
     config::Config,
     lifecycle::Sessions,
     router::Router,
-    session::{Item, Link, pace},
+    session::{
+        Item, Link,
+        pace::{self, Company},
+    },
     telemetry::DropReason,
     transport::{Channel, Inbound, Input, Stream},
 };
@@ -129,8 +132,10 @@ struct Connection {
     relayed: RelayedRequests,
     /// A login under way: what comes behind it waits.
     gate: Option<BoxFuture<'static, ()>>,
-    /// A request that waits until the client has read its answers.
+    /// A message that waits until the client has read its answers.
     held: Option<Box<str>>,
+    /// The answer to a transport's ping, likewise.
+    late_pong: Option<Box<[u8]>>,
     /// Whether what was read may hold another message.
     unread: bool,
     /// Whether bytes were written that the stream may hold back.
@@ -172,6 +177,7 @@ impl Connection {
             relayed: RelayedRequests::default(),
             gate: None,
             held: None,
+            late_pong: None,
             unread: false,
             unflushed: false,
             timers,
@@ -213,16 +219,20 @@ impl Connection {
             if self.channel.pending() > 0 && self.timers.stalled.is_none() {
                 continue;
             }
-            if self.channel.pending() == 0 && !self.home.link.outbound.end_writing() {
-                continue;
-            }
             match self.poll_timers(cx) {
-                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Ok(())) => continue,
                 Poll::Ready(Err(reason)) => return Poll::Ready(End::Close(reason)),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {}
+            }
+            // Last of all: from here on others may write.
+            if self.channel.pending() > 0 || self.home.link.outbound.end_writing() {
+                return Poll::Pending;
             }
         }
-        // There is more to do, but others have had to wait long enough.
+        // There is more to do, but others have had to wait long enough. The time goes by for the busy, too.
+        if let Poll::Ready(Err(reason)) = self.poll_timers(cx) {
+            return Poll::Ready(End::Close(reason));
+        }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -322,9 +332,22 @@ impl Connection {
         self.channel.pending() + self.home.link.outbound.bytes() > self.config.limits.outbound_bytes / 2
     }
 
+    /// Answers something of the transport's own. Of pings that a client sends without reading their answers the last is
+    /// answered (RFC 6455, section 5.5.3).
+    fn answer_transport(&mut self, bytes: Vec<u8>) {
+        if self.is_behind() {
+            self.late_pong = Some(bytes.into());
+        } else {
+            self.channel.tail().extend_from_slice(&bytes);
+        }
+    }
+
     fn handle_messages(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let limit = self.config.limits.message_bytes;
         let mut progress = false;
+        if let Some(pong) = self.late_pong.take() {
+            self.answer_transport(pong.into());
+        }
         if self.gate.is_none()
             && !self.is_behind()
             && let Some(text) = self.held.take()
@@ -346,11 +369,11 @@ impl Connection {
         let mut progress = false;
         while self.unread && self.may_read() {
             match input.next(limit) {
-                Ok(Some(Inbound::Message { text, is_alone })) => {
-                    let alone = is_alone && !progress;
-                    pace::handling(alone, || self.message(text, cx))?;
+                Ok(Some(Inbound::Message { text, has_company })) => {
+                    let company = if has_company || progress { Company::Others } else { Company::None };
+                    pace::handling(company, || self.message(text, cx))?;
                 }
-                Ok(Some(Inbound::Answer(bytes))) => self.channel.tail().extend_from_slice(&bytes),
+                Ok(Some(Inbound::Answer(bytes))) => self.answer_transport(bytes),
                 Ok(Some(Inbound::Goodbye(bytes))) => {
                     self.channel.tail().extend_from_slice(&bytes);
                     return Err(End::Goodbye);
@@ -366,6 +389,8 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        // Nobody will read the answers, and nobody shall wait for them.
+        self.relayed.take().for_each(|request| request.abandon());
         let sessions = &self.home.endpoint.sessions;
         sessions.anonymous.remove(&self.home.link);
         if let Some(session) = self.home.link.end() {

@@ -34,6 +34,7 @@ impl Connection {
                     self.count_bad(BadInput::UnknownTid);
                 }
             }
+            Err(_) if self.is_behind() => self.held = Some(text.into()),
             Err(malformed) => return self.malformed(&malformed),
         }
         Ok(())

@@ -2,7 +2,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use tokio::time::{Instant, Sleep};
@@ -44,6 +44,16 @@ impl Connection {
             sleep.as_mut().reset(next);
         }
         Poll::Ready(due)
+    }
+
+    /// Waits for the time to ack a request that a session has not answered yet, and does so.
+    pub(super) fn poll_relayed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(next) = self.relayed.next_ack() else { return Poll::Pending };
+        let sleep = self.timers.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next)));
+        sleep.as_mut().reset(next);
+        ready!(sleep.as_mut().poll(cx));
+        self.relayed.ack_due(Instant::now());
+        Poll::Ready(())
     }
 
     fn next_time(&self) -> Instant {

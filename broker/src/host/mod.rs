@@ -12,10 +12,10 @@ use std::{
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use jackfield_plugin_api::{
-    Action, AuthenticatorRegistration, Call, Caller, CommandInfo, CommandKey, Context, Counter, Error,
-    ErrorCode, Event, Gauge, Host, LogRecord, LogSink, PluginInfo, PluginSource, RawJson, Registration,
-    Relay, Request, Result, ServiceScope, SessionId, SessionInfo, SessionRef, SessionRequest, Store,
-    Subscription, Topic, UserId, VirtualSession, Who,
+    Action, AuthenticatorRegistration, Call, Caller, CommandInfo, CommandKey, Counter, Error, ErrorCode,
+    Event, Gauge, Host, LogRecord, LogSink, PluginInfo, PluginSource, RawJson, Registration, Relay, Request,
+    Result, ServiceScope, SessionId, SessionInfo, SessionRef, SessionRequest, Store, Subscription, Topic,
+    UserId, VirtualSession, Who,
 };
 use serde_json::Value;
 
@@ -164,7 +164,7 @@ impl Host for PluginHost {
         sent.answer().await.unwrap_or_else(|| Err(ErrorCode::SessionStop.into()))
     }
 
-    fn relay(&self, relay: &Relay, to: Context) -> Result<()> {
+    fn relay(&self, relay: &Relay, to: Arc<dyn Call>) -> Result<()> {
         let session = self.live((&relay.session).into())?;
         let from = stamp(&session, &relay.request);
         self.sessions().workers.asker().relay(&session, &relay.request, from.as_deref(), to)

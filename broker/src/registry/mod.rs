@@ -40,10 +40,7 @@ impl Entry {
     /// # Errors
     /// A schema that is none.
     pub fn new(command: Command, provider: Arc<Provider>) -> Result<Self, Error> {
-        let mut schema = DataSchema::compile(&command.data_schema)?;
-        if command.handler.fills_in_defaults() {
-            schema = schema.without_defaults();
-        }
+        let schema = DataSchema::compile(&command.data_schema)?;
         Ok(Self::with_schema(command, schema, provider))
     }
 

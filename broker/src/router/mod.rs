@@ -181,8 +181,8 @@ impl Router {
             }
             Polled::Ready(Err(error)) => Routed::Done(Answered { result: Err(error), unrecognized }),
             Polled::Ready(Ok(Answer::Relay(relay))) if unrecognized.is_none() => {
-                let to = Context::new(Arc::clone(call), Arc::clone(&entry.provider.host));
-                match entry.provider.host.relay(&relay, to) {
+                call.hand_on();
+                match entry.provider.host.relay(&relay, Arc::clone(call)) {
                     Ok(()) => Routed::Relayed,
                     Err(error) => Routed::Done(error.into()),
                 }

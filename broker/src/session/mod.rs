@@ -5,6 +5,7 @@ mod link;
 mod outbound;
 /// When events are written at once.
 pub mod pace;
+mod queue;
 mod record;
 
 pub use directory::{Anonymous, Directory};

@@ -1,6 +1,5 @@
 use std::{
     any::Any,
-    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -10,17 +9,11 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use jackfield_plugin_api::{Context, Error, RawJson};
-use parking_lot::Mutex;
+use jackfield_plugin_api::{Call, Context, Error, RawJson};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{net::tcp::OwnedWriteHalf, sync::oneshot};
 
-use super::pace;
-use crate::codec::spare;
-
-/// An event whose bytes are shared is copied instead when it has no more bytes than these, and the queue no more than
-/// those: that is faster than sharing, and what a slow client makes many copies of stays shared.
-const COPIED: usize = 2 << 10;
-const COPIED_IN_ALL: usize = 32 << 10;
+use super::queue::{Queue, Slot, Takes};
 
 /// What is taken out of the queue, in order.
 pub enum Item<'a> {
@@ -46,7 +39,7 @@ pub enum Waiter {
         held: Option<Arc<dyn Any + Send + Sync>>,
     },
     /// A request of somebody else's, whose answer this is.
-    Relay(Context),
+    Relay(Arc<dyn Call>),
 }
 
 impl Waiter {
@@ -62,7 +55,8 @@ impl Waiter {
     /// Says that the answer takes longer.
     pub fn ack(&self) {
         match self {
-            Self::Task { acks: Some(caller), .. } | Self::Relay(caller) => caller.ack(),
+            Self::Task { acks: Some(caller), .. } => caller.ack(),
+            Self::Relay(caller) => caller.ack(),
             Self::Task { acks: None, .. } => {}
         }
     }
@@ -77,177 +71,6 @@ pub struct Outbound {
     waker: AtomicWaker,
 }
 
-#[derive(Default)]
-struct Queue {
-    /// The socket, where others than its connection may write to it.
-    writer: Option<Arc<OwnedWriteHalf>>,
-    /// Whether the connection's task has something to write, or may have soon. It looks here once more before it rests.
-    writing: bool,
-    slots: VecDeque<Slot>,
-    /// The bytes of all slots that have none of their own, in a row.
-    own: Vec<u8>,
-    /// How much of `own` has been taken out.
-    taken: usize,
-    closed: bool,
-    /// Set when nobody will read answers any more.
-    session_ended: bool,
-}
-
-enum Slot {
-    /// Answers and acks.
-    Answers {
-        length: usize,
-    },
-    /// Events that nobody answers.
-    Events {
-        length: usize,
-        count: u64,
-    },
-    /// An event that is to be answered.
-    Event {
-        length: usize,
-        tid: u64,
-    },
-    Request {
-        length: usize,
-        tid: u64,
-        waiter: Waiter,
-    },
-    Shared {
-        bytes: Bytes,
-        tid: Option<u64>,
-    },
-}
-
-impl Slot {
-    fn events(&self) -> u64 {
-        match self {
-            Self::Events { count, .. } => *count,
-            Self::Event { length: 1.., .. } | Self::Shared { .. } => 1,
-            Self::Event { .. } | Self::Answers { .. } | Self::Request { .. } => 0,
-        }
-    }
-}
-
-impl Queue {
-    /// Notes that the last `more` bytes of `own` are an answer.
-    fn note_answer(&mut self, more: usize) {
-        match self.slots.back_mut() {
-            Some(Slot::Answers { length }) => *length += more,
-            _ => self.slots.push_back(Slot::Answers { length: more }),
-        }
-    }
-
-    /// Notes that the last `more` bytes of `own` are an event.
-    fn note_event(&mut self, more: usize, tid: Option<u64>) {
-        match (self.slots.back_mut(), tid) {
-            (_, Some(tid)) => self.slots.push_back(Slot::Event { length: more, tid }),
-            (Some(Slot::Events { length, count }), None) => {
-                *length += more;
-                *count += 1;
-            }
-            (_, None) => self.slots.push_back(Slot::Events { length: more, count: 1 }),
-        }
-    }
-
-    fn put_event(&mut self, bytes: &Bytes, tid: Option<u64>) {
-        let length = bytes.len();
-        if length > COPIED || self.own.len() - self.taken + length > COPIED_IN_ALL {
-            return self.slots.push_back(Slot::Shared { bytes: bytes.clone(), tid });
-        }
-        self.buffer().extend_from_slice(bytes);
-        self.note_event(length, tid);
-    }
-
-    /// Writes an event at once, where nothing comes before it and nobody else writes, and says how much of it.
-    fn write_now(&self, bytes: &[u8]) -> usize {
-        let Some(writer) = self.writer.as_ref().filter(|_| !self.writing && self.slots.is_empty()) else {
-            return 0;
-        };
-        if !pace::allows() {
-            return 0;
-        }
-        // Whatever is wrong with the socket, its connection will see that.
-        writer.as_ref().as_ref().try_write(bytes).unwrap_or(0)
-    }
-
-    fn buffer(&mut self) -> &mut Vec<u8> {
-        if self.own.capacity() == 0 {
-            self.own = spare::take();
-        }
-        &mut self.own
-    }
-
-    /// Takes out what comes first, of answers at most `most` bytes, and says how many bytes these were.
-    fn take(&mut self, most: usize, each: &mut impl FnMut(Item<'_>)) -> Option<usize> {
-        let Self { slots, own, taken, .. } = self;
-        if let Some(Slot::Answers { length }) = slots.front_mut()
-            && *length > most
-        {
-            *length -= most;
-            each(Item::Bytes(cut(own, taken, most)));
-            return Some(most);
-        }
-        Some(match slots.pop_front()? {
-            Slot::Answers { length } | Slot::Events { length, .. } => {
-                each(Item::Bytes(cut(own, taken, length)));
-                length
-            }
-            Slot::Event { length, tid } => {
-                each(Item::Bytes(cut(own, taken, length)));
-                each(Item::Event(tid));
-                length
-            }
-            Slot::Request { length, tid, waiter } => {
-                each(Item::Bytes(cut(own, taken, length)));
-                each(Item::Request(tid, waiter));
-                length
-            }
-            Slot::Shared { bytes, tid } => {
-                let length = bytes.len();
-                each(Item::Shared(bytes));
-                tid.into_iter().for_each(|tid| each(Item::Event(tid)));
-                length
-            }
-        })
-    }
-
-    /// Takes back what was put in last, which is `last` bytes long.
-    fn drop_last(&mut self, last: usize) -> Option<Slot> {
-        if !matches!(self.slots.back(), Some(Slot::Shared { .. })) {
-            self.own.truncate(self.own.len() - last);
-        }
-        match self.slots.back_mut() {
-            Some(Slot::Answers { length }) if *length > last => *length -= last,
-            Some(Slot::Events { length, count }) if *length > last => {
-                *length -= last;
-                *count -= 1;
-            }
-            _ => return self.slots.pop_back(),
-        }
-        None
-    }
-
-    /// An empty queue keeps next to nothing.
-    fn rest(&mut self) {
-        if !self.slots.is_empty() {
-            return;
-        }
-        self.taken = 0;
-        spare::give_back(std::mem::take(&mut self.own));
-        if self.slots.capacity() > 4 {
-            self.slots = VecDeque::new();
-        }
-    }
-}
-
-/// The next bytes of `own`.
-fn cut<'a>(own: &'a [u8], taken: &mut usize, length: usize) -> &'a [u8] {
-    let start = *taken;
-    *taken += length;
-    own.get(start..*taken).unwrap_or_default()
-}
-
 /// Why a frame was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushError {
@@ -260,7 +83,7 @@ pub enum PushError {
 impl Outbound {
     /// An empty queue, of a connection to whose socket others may write.
     pub fn new(writer: Option<Arc<OwnedWriteHalf>>) -> Self {
-        let queue = Mutex::new(Queue { writer, ..Queue::default() });
+        let queue = Mutex::new(Queue::new(writer));
         Self { queue, bytes: AtomicUsize::new(0), waker: AtomicWaker::new() }
     }
 
@@ -269,13 +92,7 @@ impl Outbound {
     /// # Errors
     /// When the connection takes no more.
     pub fn push_answer(&self, limit: usize, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), PushError> {
-        self.push(limit, |queue| {
-            let before = queue.buffer().len();
-            write(&mut queue.own);
-            let length = queue.own.len() - before;
-            queue.note_answer(length);
-            length
-        })
+        self.push(self.queue.lock(), limit, |queue| queue.put_answer(write))
     }
 
     /// Queues an event, or writes it at once, and says how many bytes were written; with a `tid` it has to be answered.
@@ -284,16 +101,8 @@ impl Outbound {
     /// When the connection takes no more.
     pub fn push_event(&self, bytes: &Bytes, tid: Option<u64>, limit: usize) -> Result<usize, PushError> {
         let mut written = 0;
-        self.push(limit, |queue| {
-            written = queue.write_now(bytes);
-            match (bytes.len() - written, tid) {
-                (0, None) => {}
-                (rest, tid) if rest < bytes.len() => {
-                    queue.buffer().extend_from_slice(bytes.get(written..).unwrap_or_default());
-                    queue.note_event(rest, tid);
-                }
-                _ => queue.put_event(bytes, tid),
-            }
+        self.push(self.queue.lock(), limit, |queue| {
+            written = queue.put_event(bytes, tid);
             bytes.len() - written
         })?;
         Ok(written)
@@ -312,33 +121,35 @@ impl Outbound {
     ) -> Result<(), PushError> {
         // Outside of the lock, under which a waiter must not be dropped: it may have something to say to this queue.
         let mut waiter = Some(waiter);
-        let mut refused = false;
-        let pushed = self.push(limit, |queue| {
-            refused = queue.session_ended;
-            let Some(waiter) = waiter.take_if(|_| !refused) else { return 0 };
-            let before = queue.buffer().len();
-            write(&mut queue.own);
-            let length = queue.own.len() - before;
-            queue.slots.push_back(Slot::Request { length, tid, waiter });
-            length
-        });
-        if refused { Err(PushError::Closed) } else { pushed }
+        let queue = self.queue.lock();
+        if queue.takes == Takes::NoRequests {
+            drop(queue);
+            return Err(PushError::Closed);
+        }
+        self.push(queue, limit, |queue| match waiter.take() {
+            Some(waiter) => queue.put_request(tid, waiter, write),
+            None => 0,
+        })
     }
 
     /// Queues what `put` appends, whose length it says, in order, and wakes the writer if it had nothing to do.
-    fn push(&self, limit: usize, put: impl FnOnce(&mut Queue) -> usize) -> Result<(), PushError> {
-        let mut queue = self.queue.lock();
-        if queue.closed {
+    fn push(
+        &self,
+        mut queue: MutexGuard<'_, Queue>,
+        limit: usize,
+        put: impl FnOnce(&mut Queue) -> usize,
+    ) -> Result<(), PushError> {
+        if queue.takes == Takes::Nothing {
             return Err(PushError::Closed);
         }
-        let was_empty = queue.slots.is_empty();
+        let was_empty = queue.is_empty();
         let size = put(&mut queue);
-        let wakes = was_empty && !queue.writing && !queue.slots.is_empty();
+        let wakes = was_empty && !queue.writing && !queue.is_empty();
         let before = self.bytes.fetch_add(size, Ordering::Relaxed);
         // A single message may be larger than the limit: that is no sign of a client that does not read.
         if before > 0 && before + size > limit {
             self.bytes.fetch_sub(size, Ordering::Relaxed);
-            queue.closed = true;
+            queue.takes = Takes::Nothing;
             let dropped = queue.drop_last(size);
             drop(queue);
             drop(dropped);
@@ -352,21 +163,27 @@ impl Outbound {
         Ok(())
     }
 
-    /// Takes out what comes first, in order, about `most` bytes of it; `false` when there was nothing.
+    /// Takes out what comes first, in order, until it was `most` bytes or more; `false` when there was nothing.
     pub fn take(&self, most: usize, mut each: impl FnMut(Item<'_>)) -> bool {
         let mut queue = self.queue.lock();
-        if queue.slots.is_empty() {
+        if queue.is_empty() {
             return false;
         }
         let mut taken = 0;
         while taken < most {
-            let Some(length) = queue.take(most - taken, &mut each) else { break };
+            let Some(length) = queue.take(&mut each) else { break };
             taken += length;
         }
         queue.rest();
         drop(queue);
         self.bytes.fetch_sub(taken, Ordering::Relaxed);
         true
+    }
+
+    /// Takes out the rest of an event that is partly written, before which nothing else may be.
+    pub fn take_begun(&self, mut each: impl FnMut(Item<'_>)) {
+        let taken = self.queue.lock().take_begun(&mut each);
+        self.bytes.fetch_sub(taken, Ordering::Relaxed);
     }
 
     /// The connection's task is going to write: from now on nobody else does, nor wakes it.
@@ -377,31 +194,26 @@ impl Outbound {
     /// The connection's task has nothing more to write; `false` where there is something by now.
     pub fn end_writing(&self) -> bool {
         let mut queue = self.queue.lock();
-        queue.writing = !queue.slots.is_empty();
+        queue.writing = !queue.is_empty();
         !queue.writing
     }
 
     /// Gives up waiting for answers: the session has ended. Whoever waits for one is told so at once.
     pub fn forget_waiters(&self) {
-        let mut forgotten = Vec::new();
         let mut queue = self.queue.lock();
-        queue.session_ended = true;
-        for slot in &mut queue.slots {
-            if let Slot::Request { length, .. } = slot {
-                let answers = Slot::Answers { length: *length };
-                forgotten.push(std::mem::replace(slot, answers));
-            }
+        if queue.takes == Takes::All {
+            queue.takes = Takes::NoRequests;
         }
+        let forgotten = queue.forget_waiters();
         drop(queue);
+        drop(forgotten);
     }
 
     /// Empties the queue and closes it, and says how many events were in it.
     pub fn discard(&self) -> u64 {
         let mut queue = self.queue.lock();
-        queue.closed = true;
-        queue.writer = None;
-        let slots = std::mem::take(&mut queue.slots);
-        queue.rest();
+        (queue.takes, queue.writer) = (Takes::Nothing, None);
+        let slots = queue.take_all();
         drop(queue);
         self.bytes.store(0, Ordering::Relaxed);
         slots.iter().map(Slot::events).sum()
@@ -415,8 +227,7 @@ impl Outbound {
     /// Takes no more frames from now on.
     pub fn close(&self) {
         let mut queue = self.queue.lock();
-        queue.closed = true;
-        queue.writer = None;
+        (queue.takes, queue.writer) = (Takes::Nothing, None);
     }
 
     /// Is woken when the queue is no longer empty, and by [`wake`](Self::wake).
@@ -432,7 +243,16 @@ impl Outbound {
 
 #[cfg(test)]
 mod tests {
+    use tokio::{
+        io::AsyncReadExt,
+        net::{TcpListener, TcpStream, tcp::OwnedReadHalf},
+    };
+
     use super::*;
+    use crate::session::{
+        pace,
+        queue::{COPIED, COPIED_IN_ALL},
+    };
 
     fn push(outbound: &Outbound, size: usize, limit: usize) -> Result<(), PushError> {
         outbound.push_answer(limit, |out| out.resize(out.len() + size, size as u8))
@@ -446,7 +266,7 @@ mod tests {
     fn taken(outbound: &Outbound, most: usize) -> Vec<(u8, usize)> {
         let mut taken = Vec::new();
         outbound.take(most, |item| match item {
-            Item::Bytes(bytes) => taken.push((bytes[0], bytes.len())),
+            Item::Bytes(bytes) => taken.push((bytes.first().copied().unwrap_or(0), bytes.len())),
             Item::Shared(bytes) => taken.push((bytes[0], bytes.len())),
             Item::Event(tid) | Item::Request(tid, _) => taken.push((tid as u8, 0)),
         });
@@ -490,12 +310,93 @@ mod tests {
     }
 
     #[test]
-    fn what_is_long_is_taken_in_pieces() {
+    fn no_message_is_cut() {
         let outbound = Outbound::new(None);
-        push(&outbound, 100, 1000).unwrap();
-        assert_eq!(taken(&outbound, 60), [(100, 60)]);
-        assert_eq!(taken(&outbound, 60), [(100, 40)]);
-        assert!(taken(&outbound, 60).is_empty());
+        push(&outbound, 100, 100_000).unwrap();
+        push(&outbound, 20_000, 100_000).unwrap();
+        assert_eq!(taken(&outbound, 60), [(100, 100)]);
+        assert_eq!(taken(&outbound, 60), [(20_000_usize as u8, 20_000)]);
+    }
+
+    #[test]
+    fn what_was_taken_is_let_go_though_the_queue_is_never_empty() {
+        let outbound = Outbound::new(None);
+        push(&outbound, 10_000, usize::MAX).unwrap();
+        for _ in 0..1000 {
+            push(&outbound, 10_000, usize::MAX).unwrap();
+            assert_eq!(taken(&outbound, 1).len(), 1);
+        }
+        assert!(outbound.queue.lock().own_bytes() <= 30_000);
+    }
+
+    #[test]
+    fn a_request_to_an_ended_session_changes_nothing() {
+        let outbound = Outbound::new(None);
+        outbound.push_event(&event(200), Some(7), 100).unwrap();
+        outbound.forget_waiters();
+        let (reply, mut answer) = oneshot::channel();
+        let waiter = Waiter::Task { reply, acks: None, held: None };
+        assert_eq!(outbound.push_request(8, waiter, 100, |_| ()), Err(PushError::Closed));
+        assert!(answer.try_recv().is_err());
+        assert_eq!(taken(&outbound, 1000), [(200, 200), (7, 0)]);
+    }
+
+    /// The broker's end of a connection whose buffers are small, and the client's.
+    async fn connected() -> (Outbound, OwnedReadHalf, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (read, write) = listener.accept().await.unwrap().0.into_split();
+        write.writable().await.unwrap();
+        (Outbound::new(Some(Arc::new(write))), read, client)
+    }
+
+    #[tokio::test]
+    async fn an_event_is_written_at_once_where_nothing_waits() {
+        let (outbound, _read, mut client) = connected().await;
+        pace::rested();
+        assert_eq!(outbound.push_event(&event(9), None, 100), Ok(9));
+        assert_eq!(outbound.push_event(&event(8), Some(3), 100), Ok(8));
+        assert_eq!(outbound.push_event(&event(7), None, 100), Ok(0), "an id waits to be noted");
+        assert_eq!(taken(&outbound, 100), [(0, 0), (3, 0), (7, 7)]);
+        outbound.begin_writing();
+        assert_eq!(outbound.push_event(&event(6), None, 100), Ok(0), "the task writes");
+        assert!(!outbound.end_writing());
+        assert_eq!(outbound.discard(), 1);
+        let mut received = [0; 17];
+        client.read_exact(&mut received).await.unwrap();
+        assert_eq!(received, *[[9; 9].as_slice(), &[8; 8]].concat());
+    }
+
+    #[tokio::test]
+    async fn the_rest_of_a_partly_written_event_comes_first_and_is_not_dropped() {
+        let (outbound, _read, mut client) = connected().await;
+        let mut sent = 0;
+        let rest = loop {
+            pace::rested();
+            sent += 1;
+            let bytes = Bytes::from(vec![sent as u8; 2000]);
+            match outbound.push_event(&bytes, None, usize::MAX).unwrap() {
+                2000 => {}
+                written => break 2000 - written,
+            }
+        };
+        if rest < 2000 {
+            assert_eq!(outbound.push_event(&event(50), None, 10), Err(PushError::Full));
+            let mut begun = Vec::new();
+            outbound.take_begun(|item| match item {
+                Item::Bytes(bytes) => begun.extend_from_slice(bytes),
+                _ => panic!("only bytes are begun"),
+            });
+            assert_eq!(begun, vec![sent as u8; rest]);
+        }
+        outbound.take_begun(|_| panic!("nothing is begun any more"));
+        assert_eq!(outbound.discard(), u64::from(rest == 2000));
+        let mut received = vec![0; sent * 2000 - rest];
+        client.read_exact(&mut received).await.unwrap();
+        assert_eq!(
+            received.chunks(2000).map(|chunk| chunk[0]).collect::<Vec<_>>().len(),
+            sent - usize::from(rest == 2000)
+        );
     }
 
     #[test]
@@ -505,7 +406,7 @@ mod tests {
         for _ in 0..100 {
             outbound.push_event(&bytes, None, usize::MAX).unwrap();
         }
-        assert_eq!(outbound.queue.lock().own.len(), COPIED_IN_ALL);
+        assert_eq!(outbound.queue.lock().own_bytes(), COPIED_IN_ALL);
         assert_eq!(
             taken(&outbound, usize::MAX).iter().map(|(_, length)| length).sum::<usize>(),
             100 * COPIED

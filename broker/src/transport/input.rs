@@ -31,10 +31,10 @@ thread_local! {
 ///
 /// let mut input = Input::new(Framing::Line);
 /// input.push(b"{}\r\n\n[1");
-/// assert_eq!(input.next(100), Ok(Some(Inbound::Message { text: "{}", is_alone: false })));
+/// assert_eq!(input.next(100), Ok(Some(Inbound::Message { text: "{}", has_company: true })));
 /// assert_eq!(input.next(100), Ok(None));
 /// input.push(b"]\n");
-/// assert_eq!(input.next(100), Ok(Some(Inbound::Message { text: "[1]", is_alone: true })));
+/// assert_eq!(input.next(100), Ok(Some(Inbound::Message { text: "[1]", has_company: false })));
 /// ```
 pub struct Input {
     decoder: Decoder,
@@ -62,8 +62,8 @@ pub enum Inbound<'a> {
     Message {
         /// What it says.
         text: &'a str,
-        /// Whether nothing came behind it.
-        is_alone: bool,
+        /// Whether more came behind it.
+        has_company: bool,
     },
     /// Something of the transport's own, with what is to be sent back.
     Answer(Vec<u8>),
@@ -137,9 +137,9 @@ impl Input {
     pub fn next(&mut self, limit: usize) -> Result<Option<Inbound<'_>>, Violation> {
         match self.find(limit)? {
             Found::Nothing | Found::Passed => Ok(None),
-            Found::Message(range) => message(self.buffer.part(&range), self.unread.is_empty()).map(Some),
+            Found::Message(range) => message(self.buffer.part(&range), !self.unread.is_empty()).map(Some),
             Found::Whole => match &self.decoder {
-                Decoder::WebSocket(frames) => message(frames.whole(), self.unread.is_empty()).map(Some),
+                Decoder::WebSocket(frames) => message(frames.whole(), !self.unread.is_empty()).map(Some),
                 Decoder::Lines(_) => Ok(None),
             },
             Found::Ping(range) => Ok(Some(Inbound::Answer(pong(self.buffer.part(&range))))),
@@ -201,9 +201,9 @@ impl Buffer {
     }
 }
 
-fn message(bytes: &[u8], is_alone: bool) -> Result<Inbound<'_>, Violation> {
+fn message(bytes: &[u8], has_company: bool) -> Result<Inbound<'_>, Violation> {
     let text = std::str::from_utf8(bytes).map_err(|_| Violation::NotUtf8)?;
-    Ok(Inbound::Message { text, is_alone })
+    Ok(Inbound::Message { text, has_company })
 }
 
 /// The thread's buffer, or another where that is lent out.

@@ -78,7 +78,7 @@ mod tests {
     fn tls_is_known_by_its_first_byte_and_by_that_alone() {
         assert_eq!(read(b"\x16").next(5), Err(Violation::Tls));
         let mut input = read(b"{}\n\x16");
-        assert_eq!(input.next(5), Ok(Some(Inbound::Message { text: "{}", is_alone: false })));
+        assert_eq!(input.next(5), Ok(Some(Inbound::Message { text: "{}", has_company: true })));
         assert_eq!(input.next(5), Ok(None));
     }
 

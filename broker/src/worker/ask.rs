@@ -1,7 +1,7 @@
 use std::{any::Any, sync::Arc};
 
 use arc_swap::ArcSwap;
-use jackfield_plugin_api::{CommandKey, Context, Error, ErrorCode, RawJson, Result, SessionRequest};
+use jackfield_plugin_api::{Call, CommandKey, Context, Error, ErrorCode, RawJson, Result, SessionRequest};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -68,7 +68,7 @@ impl Asker {
         session: &Session,
         request: &SessionRequest,
         from: Option<&str>,
-        caller: Context,
+        caller: Arc<dyn Call>,
     ) -> Result<()> {
         self.push(session, &request.command, &request.data, from, Waiter::Relay(caller))
     }

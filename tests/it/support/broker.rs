@@ -346,3 +346,10 @@ impl Service {
         client
     }
 }
+
+/// A line of `/proc/PID/status`, in KiB.
+pub fn kilobytes(broker: &Broker, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", broker.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}

@@ -27,7 +27,7 @@ pub mod tls;
 mod transport;
 mod wire;
 
-pub use broker::{ADMIN_PASSWORD, Broker, Options, with_admin};
+pub use broker::{ADMIN_PASSWORD, Broker, Options, kilobytes, with_admin};
 pub use cli::{
     Output, c_library, example_library, fixture_command, fixture_library, jackfield, jackfield_command,
     jackfield_with_input, released, run,

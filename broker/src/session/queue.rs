@@ -1,0 +1,230 @@
+use std::{collections::VecDeque, sync::Arc};
+
+use bytes::Bytes;
+use tokio::net::tcp::OwnedWriteHalf;
+
+use super::{Item, Waiter, pace};
+use crate::codec::spare;
+
+/// An event whose bytes are shared is copied instead when it has no more bytes than these, and the queue no more than
+/// those: that is faster than sharing, and what a slow client makes many copies of stays shared. Nor is a longer one
+/// written at once.
+pub(super) const COPIED: usize = 2 << 10;
+pub(super) const COPIED_IN_ALL: usize = 32 << 10;
+
+/// Answers are noted together up to so many bytes.
+const TOGETHER: usize = 16 << 10;
+
+/// What waits to be written to a connection.
+#[derive(Default)]
+pub(super) struct Queue {
+    /// The socket, where others than its connection may write to it.
+    pub(super) writer: Option<Arc<OwnedWriteHalf>>,
+    /// Whether the connection's task has something to write, or may have soon. It looks here once more before it rests.
+    pub(super) writing: bool,
+    pub(super) takes: Takes,
+    slots: VecDeque<Slot>,
+    /// The bytes of all slots that have none of their own, in a row.
+    own: Vec<u8>,
+    /// How much of `own` has been taken out.
+    taken: usize,
+    /// Whether what comes first is the rest of an event that is partly written.
+    begun: bool,
+}
+
+/// What a queue takes.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Takes {
+    #[default]
+    All,
+    /// No requests, for nobody will read their answers any more.
+    NoRequests,
+    Nothing,
+}
+
+/// One message, or several of a kind in a row.
+pub(super) enum Slot {
+    /// Answers and acks.
+    Answers { length: usize },
+    /// Events that nobody answers.
+    Events { length: usize, count: u64 },
+    /// An event that is to be answered; without length, it is written.
+    Event { length: usize, tid: u64 },
+    /// A request of the broker's.
+    Request { length: usize, tid: u64, waiter: Waiter },
+    /// An event whose bytes others have too.
+    Shared { bytes: Bytes, tid: Option<u64> },
+}
+
+impl Slot {
+    /// How many events it is.
+    pub(super) fn events(&self) -> u64 {
+        match self {
+            Self::Events { count, .. } => *count,
+            Self::Event { length: 1.., .. } | Self::Shared { .. } => 1,
+            Self::Event { .. } | Self::Answers { .. } | Self::Request { .. } => 0,
+        }
+    }
+}
+
+impl Queue {
+    pub(super) fn new(writer: Option<Arc<OwnedWriteHalf>>) -> Self {
+        Self { writer, ..Self::default() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Appends an answer that `write` appends to a buffer, and says how long it is.
+    pub(super) fn put_answer(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> usize {
+        let more = self.write_own(write);
+        match self.slots.back_mut() {
+            Some(Slot::Answers { length }) if *length + more <= TOGETHER => *length += more,
+            _ => self.slots.push_back(Slot::Answers { length: more }),
+        }
+        more
+    }
+
+    /// Appends a request, likewise.
+    pub(super) fn put_request(
+        &mut self,
+        tid: u64,
+        waiter: Waiter,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> usize {
+        let length = self.write_own(write);
+        self.slots.push_back(Slot::Request { length, tid, waiter });
+        length
+    }
+
+    fn write_own(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> usize {
+        if self.own.capacity() == 0 {
+            self.own = spare::take();
+        }
+        let before = self.own.len();
+        write(&mut self.own);
+        self.own.len() - before
+    }
+
+    /// Appends an event, or writes it at once, and says how much of it was written.
+    pub(super) fn put_event(&mut self, bytes: &Bytes, tid: Option<u64>) -> usize {
+        let written = self.write_now(bytes);
+        let rest = bytes.get(written..).unwrap_or_default();
+        if rest.is_empty() {
+            tid.into_iter().for_each(|tid| self.slots.push_back(Slot::Event { length: 0, tid }));
+            return written;
+        }
+        let is_long = rest.len() > COPIED || self.own.len() - self.taken + rest.len() > COPIED_IN_ALL;
+        if is_long && written == 0 {
+            self.slots.push_back(Slot::Shared { bytes: bytes.clone(), tid });
+            return written;
+        }
+        self.begun |= written > 0;
+        self.write_own(|own| own.extend_from_slice(rest));
+        self.note_event(rest.len(), tid);
+        written
+    }
+
+    /// Notes that the last `more` bytes of `own` are an event.
+    fn note_event(&mut self, more: usize, tid: Option<u64>) {
+        match (self.slots.back_mut(), tid) {
+            (_, Some(tid)) => self.slots.push_back(Slot::Event { length: more, tid }),
+            (Some(Slot::Events { length, count }), None) if !self.begun => {
+                *length += more;
+                *count += 1;
+            }
+            (_, None) => self.slots.push_back(Slot::Events { length: more, count: 1 }),
+        }
+    }
+
+    /// Writes an event at once, where nothing comes before it and nobody else writes, and says how much of it.
+    fn write_now(&self, bytes: &[u8]) -> usize {
+        let rests = !self.writing && self.slots.is_empty() && bytes.len() <= COPIED;
+        let Some(writer) = self.writer.as_ref().filter(|_| rests && pace::allows()) else { return 0 };
+        // Whatever is wrong with the socket, its connection will see that.
+        writer.as_ref().as_ref().try_write(bytes).unwrap_or(0)
+    }
+
+    /// Takes out what comes first, and says how many bytes that was. Messages are not cut.
+    pub(super) fn take(&mut self, each: &mut impl FnMut(Item<'_>)) -> Option<usize> {
+        let slot = self.slots.pop_front()?;
+        self.begun = false;
+        let (length, request) = match slot {
+            Slot::Shared { bytes, tid } => {
+                let length = bytes.len();
+                each(Item::Shared(bytes));
+                tid.into_iter().for_each(|tid| each(Item::Event(tid)));
+                return Some(length);
+            }
+            Slot::Answers { length } | Slot::Events { length, .. } => (length, None),
+            Slot::Event { length, tid } => (length, Some(Item::Event(tid))),
+            Slot::Request { length, tid, waiter } => (length, Some(Item::Request(tid, waiter))),
+        };
+        each(Item::Bytes(self.own.get(self.taken..self.taken + length).unwrap_or_default()));
+        self.taken += length;
+        request.into_iter().for_each(each);
+        Some(length)
+    }
+
+    /// Takes out the rest of what is partly written, if there is any.
+    pub(super) fn take_begun(&mut self, each: &mut impl FnMut(Item<'_>)) -> usize {
+        if self.begun { self.take(each).unwrap_or_default() } else { 0 }
+    }
+
+    /// Takes back what was put in last, which is `last` bytes long.
+    pub(super) fn drop_last(&mut self, last: usize) -> Option<Slot> {
+        if !matches!(self.slots.back(), Some(Slot::Shared { .. })) {
+            self.own.truncate(self.own.len() - last);
+        }
+        match self.slots.back_mut() {
+            Some(Slot::Answers { length }) if *length > last => *length -= last,
+            Some(Slot::Events { length, count }) if *length > last => {
+                *length -= last;
+                *count -= 1;
+            }
+            _ => return self.slots.pop_back(),
+        }
+        None
+    }
+
+    /// Turns requests into plain bytes, and gives them with those who wait for their answers.
+    pub(super) fn forget_waiters(&mut self) -> Vec<Slot> {
+        let requests = self.slots.iter_mut().filter_map(|slot| match slot {
+            Slot::Request { length, .. } => {
+                let answers = Slot::Answers { length: *length };
+                Some(std::mem::replace(slot, answers))
+            }
+            _ => None,
+        });
+        requests.collect()
+    }
+
+    pub(super) fn take_all(&mut self) -> VecDeque<Slot> {
+        let slots = std::mem::take(&mut self.slots);
+        self.rest();
+        slots
+    }
+
+    /// Lets go of what was taken out. An empty queue keeps next to nothing.
+    pub(super) fn rest(&mut self) {
+        if !self.slots.is_empty() {
+            if self.taken > self.own.len() / 2 {
+                self.own.drain(..self.taken);
+                self.taken = 0;
+            }
+            return;
+        }
+        self.taken = 0;
+        spare::give_back(std::mem::take(&mut self.own));
+        if self.slots.capacity() > 4 {
+            self.slots = VecDeque::new();
+        }
+    }
+
+    /// The bytes that this keeps memory for, those of shared frames apart.
+    #[cfg(test)]
+    pub(super) fn own_bytes(&self) -> usize {
+        self.own.len()
+    }
+}
