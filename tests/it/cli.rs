@@ -1,4 +1,4 @@
-//! interface.md: the command line.
+//! The command line.
 
 mod call;
 mod configuration;

@@ -1,4 +1,4 @@
-//! interface.md: starting, stopping, and reloading the broker.
+//! Starting, stopping, and reloading the broker.
 
 mod reload;
 mod shutdown;

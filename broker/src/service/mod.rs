@@ -155,7 +155,7 @@ impl Service {
             let password = self.generated_password.expose_secret();
             let of =
                 if config.services.len() > 1 { format!(" (service {})", self.name) } else { String::new() };
-            // interface.md: on stderr, and nowhere else.
+            // On stderr, where scripts look for it, and nowhere else.
             #[expect(
                 clippy::print_stderr,
                 reason = "a secret for the operator's eyes does not belong in the log"

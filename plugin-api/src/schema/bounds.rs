@@ -79,11 +79,12 @@ fn exact(value: &Value) -> Option<f64> {
 
 /// The strings of an `enum`, each of them once.
 fn strings(value: &Value) -> Option<Vec<Box<str>>> {
-    let choices: Vec<Box<str>> =
-        value.as_array()?.iter().map(|choice| choice.as_str().map(Into::into)).collect::<Option<_>>()?;
-    let once =
-        |(place, choice): (usize, &Box<str>)| choices.iter().position(|other| other == choice) == Some(place);
-    (!choices.is_empty() && choices.iter().enumerate().all(once)).then_some(choices)
+    let choices: Vec<&str> = value.as_array()?.iter().map(Value::as_str).collect::<Option<_>>()?;
+    let once = choices
+        .iter()
+        .enumerate()
+        .all(|(place, choice)| choices.iter().position(|other| other == choice) == Some(place));
+    (!choices.is_empty() && once).then(|| choices.into_iter().map(Box::from).collect())
 }
 
 /// The strings of a `oneOf`, each of which allows one.
