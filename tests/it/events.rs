@@ -159,7 +159,7 @@ async fn the_automatic_ones_are_subscriptions_like_others() {
 async fn the_automatic_ones_have_their_place_among_others() {
     on_both(async |transport| {
         let (_broker, mut ann) = with_ann(transport).await;
-        let mut received = async |ann: &mut Client, kind: &str| {
+        let received = async |ann: &mut Client, kind: &str| {
             ann.ok("core/user/send_event", json!({"user": "ann", "type": kind})).await;
             let event = ann.event().await;
             ann.expect_no_event().await;

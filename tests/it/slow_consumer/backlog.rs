@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{Broker, Client, Options, Transport, connect_halves, kilobytes, on_both, pause};
 
@@ -35,9 +34,6 @@ async fn an_answer_that_waits_is_not_broken_by_others() {
         let tids = owe(&mut ann, &mut bob, 3, &text).await;
         let mut pings = Vec::new();
         for _ in 0..20 {
-            if transport == Transport::Ws {
-                ann.send_ws(Message::Ping(b"hello"[..].into())).await;
-            }
             pings.push(ann.start("core/core/ping", json!({})).await);
         }
         for tid in tids {
