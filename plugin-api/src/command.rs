@@ -154,7 +154,7 @@ impl Definition {
     }
 
     /// A handler with typed arguments that says which session answers in its place; see
-    /// [`Answer::Relay`](crate::Answer::Relay).
+    /// [`Answer::Relay`].
     pub fn relay<F, A>(mut self, run: F) -> Command
     where
         F: Fn(&Context, A) -> Result<Relay> + Send + Sync + 'static,
