@@ -81,6 +81,10 @@ def functions(profile, binary):
 def pattern(name):
     """The section of a function, be it called seldom or not. What stands for a crate's hash changes with every compiler."""
     name = re.sub(r"Cs[0-9A-Za-z]+_", "Cs*_", name)
+    # Of an instance of a generic function the last is the crate that asked for it first, which may be another next time.
+    crate = re.search(r"Cs\*_(\d+)([A-Za-z_]\w*)$", name)
+    if crate and len(crate[2]) == int(crate[1]):
+        name = name[: crate.start()] + "Cs*_*"
     return f".text*.{name}"
 
 
