@@ -153,8 +153,8 @@ impl Definition {
         self.finish(Arc::new(Typed { run, types: PhantomData }))
     }
 
-    /// A handler with typed arguments that says which session answers in its place; see
-    /// [`Answer::Relay`].
+    /// A handler with typed arguments that says which session answers in its place; see [`Answer::Relay`]. The answer
+    /// comes in that session's time: `timeouts.answer`, and `timeouts.acked` after each of its acks.
     pub fn relay<F, A>(mut self, run: F) -> Command
     where
         F: Fn(&Context, A) -> Result<Relay> + Send + Sync + 'static,
