@@ -9,7 +9,7 @@ use jackfield::{
     session::Turn,
 };
 use jackfield_benches::{Bare, World};
-use jackfield_plugin_api::{Answer, Call, Command, CommandKey, NoArguments, RawJson};
+use jackfield_plugin_api::{Answer, Call, Command, CommandKey, NoArguments, json::Data};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -58,7 +58,7 @@ fn route(criterion: &mut Criterion, world: &World, keys: &[CommandKey], title: &
         bencher.iter(|| {
             let CommandKey { class, subclass, cmd } = turns.next()?;
             let wanted = black_box(Wanted { class, subclass, cmd });
-            match world.router.route(wanted, RawJson::empty(), &call, &turn, &mut cx) {
+            match world.router.route(wanted, &Data::default(), &call, &turn, &mut cx) {
                 Routed::Done(answered) => Some(answered),
                 Routed::Running(_) | Routed::Relayed => None,
             }

@@ -15,7 +15,7 @@ use jackfield::{
 };
 use jackfield_benches::World;
 use jackfield_plugin_api::{
-    Answer, Call, Command, CommandKey, Context, Handler, Host, Outcome, RawJson, Request,
+    Answer, Call, Command, CommandKey, Context, Handler, Host, Outcome, RawJson, Request, json::Data,
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufStream},
@@ -66,7 +66,7 @@ pub(crate) fn routed(world: &Arc<World>, call: &Arc<dyn Call>, key: CommandKey) 
         for _ in 0..times {
             let CommandKey { class, subclass, cmd } = &key;
             let wanted = black_box(Wanted { class, subclass, cmd });
-            let routed = world.router.route(wanted, data.clone(), &call, &turn, &mut task);
+            let routed = world.router.route(wanted, &Data::from(data), &call, &turn, &mut task);
             assert!(matches!(black_box(routed), Routed::Done(answered) if answered.result.is_ok()));
         }
         started.elapsed()

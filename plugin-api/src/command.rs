@@ -1,6 +1,6 @@
 //! Commands: a definition and a handler.
 
-use std::{any::Any, future::Future, marker::PhantomData, sync::Arc};
+use std::{any::Any, fmt, future::Future, marker::PhantomData, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
 use schemars::{JsonSchema, generate::SchemaSettings};
@@ -9,16 +9,39 @@ use serde_json::{Value, json};
 
 use crate::{
     context::Context,
-    error::{Error, Result},
-    json::RawJson,
+    error::Result,
+    json::{Arguments, Data, RawJson},
     message::{Answer, CommandKey, Outcome, Relay, Request},
 };
 
 /// Serves requests for a command.
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
-    /// Serves one: [`Answer::Reply`], [`Answer::Continue`] or an error.
+    /// Serves one: [`Answer::Reply`], [`Answer::Continue`], [`Answer::Relay`] or an error.
     async fn call(self: Arc<Self>, cx: Context, request: Request) -> Outcome;
+
+    /// Begins to serve one whose data is still where it was received. A handler that reads its data at once does so
+    /// without a copy; one that is not asked to is [`call`](Self::call)ed with a copy.
+    fn begin(self: Arc<Self>, cx: Context, command: &Arc<CommandKey>, arguments: &Arguments<'_>) -> Begun {
+        Begun::Running(self.call(cx, Request { command: Arc::clone(command), data: arguments.to_json() }))
+    }
+}
+
+/// A request that a handler has begun to serve.
+pub enum Begun {
+    /// It is served.
+    Done(Outcome),
+    /// It is being served.
+    Running(Pin<Box<dyn Future<Output = Outcome> + Send>>),
+}
+
+impl fmt::Debug for Begun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done(outcome) => f.debug_tuple("Done").field(outcome).finish(),
+            Self::Running(_) => f.write_str("Running"),
+        }
+    }
 }
 
 /// Arguments of a command that takes none.
@@ -78,8 +101,8 @@ impl Command {
     }
 }
 
-impl std::fmt::Debug for Command {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Command").field("key", &self.key).finish_non_exhaustive()
     }
 }
@@ -220,11 +243,21 @@ where
     R: Serialize + 'static,
 {
     async fn call(self: Arc<Self>, cx: Context, request: Request) -> Outcome {
-        let args = read_arguments(&request.data)?;
-        let run = (self.run)(cx, args);
+        let run = (self.run)(cx, read_arguments(&request.data)?);
         drop(request);
-        reply(&run.await?).map(Answer::Reply)
+        answer(run).await
     }
+
+    fn begin(self: Arc<Self>, cx: Context, _: &Arc<CommandKey>, arguments: &Arguments<'_>) -> Begun {
+        match arguments.read() {
+            Ok(args) => Begun::Running(Box::pin(answer((self.run)(cx, args)))),
+            Err(error) => Begun::Done(Err(error)),
+        }
+    }
+}
+
+async fn answer<R: Serialize + 'static>(run: impl Future<Output = Result<R>>) -> Outcome {
+    reply(&run.await?).map(Answer::Reply)
 }
 
 /// A reply as data. What is JSON already is not written once more.
@@ -252,25 +285,18 @@ where
     async fn call(self: Arc<Self>, cx: Context, request: Request) -> Outcome {
         (self.run)(&cx, read_arguments(&request.data)?).map(Answer::Relay)
     }
+
+    fn begin(self: Arc<Self>, cx: Context, _: &Arc<CommandKey>, arguments: &Arguments<'_>) -> Begun {
+        Begun::Done(arguments.read().and_then(|args| (self.run)(&cx, args)).map(Answer::Relay))
+    }
 }
 
 /// Reads a command's data into its argument type.
 ///
 /// # Errors
-/// `missing_field` or `invalid_value`, naming the field, for what the schema let pass and the type does not take.
+/// Those of [`Arguments::read`].
 pub fn read_arguments<A: DeserializeOwned>(data: &RawJson) -> Result<A> {
-    serde_json::from_str(data.as_str()).map_err(|_| name_the_field::<A>(data))
-}
-
-/// Reads once more, now keeping track of where: only failures pay for it.
-fn name_the_field<A: DeserializeOwned>(data: &RawJson) -> Error {
-    let mut deserializer = serde_json::Deserializer::from_str(data.as_str());
-    let Err(error) = serde_path_to_error::deserialize::<_, A>(&mut deserializer) else {
-        return Error::syntax("data");
-    };
-    let path = error.path().to_string();
-    let named = if path == "." { "data" } else { path.as_str() };
-    Error::invalid_value(named).with_source(error.into_inner())
+    Arguments::from(&Data::from(data)).read()
 }
 
 struct Raw<F> {

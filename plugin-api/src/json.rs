@@ -1,6 +1,9 @@
 //! JSON that is passed on keeps its text: numbers of any size, the order of keys, escapes.
 
-mod split;
+mod arguments;
+mod data;
+mod scan;
+mod text;
 
 use std::{borrow::Cow, fmt};
 
@@ -8,11 +11,18 @@ use bytestring::ByteString;
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{DeserializeOwned, Visitor},
+};
 use serde_json::{Map, Value, value::RawValue};
 
 use crate::error::{Error, ErrorCode, Result};
-pub(crate) use split::fields;
+pub use arguments::Arguments;
+pub(crate) use arguments::Filled;
+pub use data::Data;
+pub use scan::{Scan, is_plain};
+pub use text::JsonText;
 
 /// A JSON value as text: valid, in UTF-8, on one line. Cloning costs a reference count.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -39,7 +49,8 @@ impl RawJson {
         match one_line(raw.get()) {
             // Not as a part of itself, which would share it: that costs an allocation.
             Cow::Borrowed(part) if part.len() == text.len() => Ok(Self(text)),
-            _ => Ok(Self::from_raw_in(raw, &text)),
+            Cow::Borrowed(part) => Ok(Self(text.slice_ref(part))),
+            Cow::Owned(copy) => Ok(Self(copy.into())),
         }
     }
 
@@ -64,22 +75,6 @@ impl RawJson {
         let text = serde_json::to_string(value)
             .map_err(|source| Error::new(ErrorCode::InternalError).with_source(source))?;
         Ok(Self(text.into()))
-    }
-
-    /// Takes a parsed value that lies inside `text` without copying it.
-    pub fn from_raw_in(raw: &RawValue, text: &ByteString) -> Self {
-        match one_line(raw.get()) {
-            Cow::Borrowed(part) => Self(text.slice_ref(part)),
-            Cow::Owned(copy) => Self(copy.into()),
-        }
-    }
-
-    /// Copies a parsed value.
-    pub fn from_raw(raw: &RawValue) -> Self {
-        match raw.get() {
-            "{}" => Self::empty(),
-            text => Self(one_line(text).into_owned().into()),
-        }
     }
 
     /// The same in memory of its own: a value that is kept must not keep the message that it came in.
@@ -155,11 +150,33 @@ impl Serialize for RawJson {
 
 impl<'de> Deserialize<'de> for RawJson {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Box::<str>::from(Box::<RawValue>::deserialize(deserializer)?);
-        Ok(match one_line(&text) {
-            Cow::Borrowed(_) => Self(String::from(text).into()),
-            Cow::Owned(copy) => Self(copy.into()),
-        })
+        struct RawVisitor;
+
+        impl<'de> Visitor<'de> for RawVisitor {
+            type Value = RawJson;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("any value")
+            }
+
+            /// Only [`Arguments`] does this when asked for a newtype, with text that is known to be valid.
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<RawJson, E> {
+                Ok(JsonText::of_any(text).to_json())
+            }
+
+            fn visit_newtype_struct<D: Deserializer<'de>>(
+                self,
+                deserializer: D,
+            ) -> Result<RawJson, D::Error> {
+                let text = Box::<str>::from(Box::<RawValue>::deserialize(deserializer)?);
+                Ok(match one_line(&text) {
+                    Cow::Borrowed(_) => RawJson(String::from(text).into()),
+                    Cow::Owned(copy) => RawJson(copy.into()),
+                })
+            }
+        }
+
+        deserializer.deserialize_newtype_struct(arguments::RAW, RawVisitor)
     }
 }
 
@@ -196,15 +213,18 @@ impl RawObject {
     /// # Errors
     /// When the value is not an object.
     pub fn parse(json: &RawJson) -> Result<Self, serde_json::Error> {
-        let Some(fields) = fields(json) else {
+        let data = Data::from(json);
+        let Some(fields) = data.fields() else {
             return serde_json::from_str::<Map<String, Value>>(&json.0).map(|_| Self::default());
         };
-        let slice = |key: Cow<'_, str>| match key {
-            Cow::Borrowed(key) => json.0.slice_ref(key),
-            Cow::Owned(key) => key.into(),
+        let slice = |name: &Cow<'_, str>| match name {
+            Cow::Borrowed(name) => json.0.slice_ref(name),
+            Cow::Owned(name) => name.clone().into(),
         };
-        let entries = fields.into_iter();
-        Ok(Self(entries.map(|(key, value)| (slice(key), RawJson(json.0.slice_ref(value)))).collect()))
+        let fields = fields.iter();
+        Ok(Self(
+            fields.map(|(name, value)| (slice(name), RawJson(json.0.slice_ref(value.as_str())))).collect(),
+        ))
     }
 
     /// The value of a field.
@@ -273,7 +293,7 @@ impl RawObject {
 
 /// Appends `value` as a JSON string.
 pub fn push_string(text: &mut String, value: &str) {
-    if value.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+    if is_plain(value) {
         text.push('"');
         text.push_str(value);
         text.push('"');

@@ -94,7 +94,7 @@ pub mod virtual_session;
 
 pub use auth::{Accepted, Authenticator, Authorizer, Decision, Login, Password, Ruling, Verdict};
 pub use certificate::PeerCertificate;
-pub use command::{CallMode, Command, Definition, Handler, NoArguments};
+pub use command::{Begun, CallMode, Command, Definition, Handler, NoArguments};
 pub use context::{Call, Context};
 pub use error::{Error, ErrorCode, Result};
 pub use event::{Event, EventFilter, Filtered, ServiceScope, Subscription, Topic};

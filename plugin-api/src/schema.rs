@@ -5,7 +5,7 @@
 
 mod bounds;
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use jsonschema::{PatternOptions, ValidationError, Validator, error::ValidationErrorKind};
 use serde_json::{Map, Value};
@@ -13,7 +13,7 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::{
     error::{Error, Result},
-    json::{RawJson, fields, push_string},
+    json::{Arguments, Data, Filled, JsonText, RawJson},
 };
 use bounds::Bounds;
 
@@ -41,7 +41,7 @@ enum Unknown {
 }
 
 /// The values of the properties, in their order.
-type Found<'a> = SmallVec<[Option<&'a str>; 8]>;
+type Found<'a> = SmallVec<[Option<JsonText<'a>>; 8]>;
 
 struct Property {
     name: Box<str>,
@@ -68,10 +68,10 @@ enum Author {
 
 /// Data that fits its schema.
 #[derive(Debug)]
-pub struct Checked {
+pub struct Checked<'a> {
     /// The data, defaults filled in, fields that are `null` taken out where they may be absent, repeated fields
     /// reduced to the last.
-    pub data: RawJson,
+    pub arguments: Arguments<'a>,
     /// The fields that the schema does not know.
     pub unrecognized: Vec<String>,
 }
@@ -129,13 +129,13 @@ impl DataSchema {
     /// # Errors
     /// `syntax_error` for a wrong type, `missing_field`, `invalid_value`, in this order, each naming the field as it
     /// stands in the data (protocol §2).
-    pub fn check(&self, data: &RawJson) -> Result<Checked> {
+    pub fn check<'a>(&'a self, data: &'a Data<'_>) -> Result<Checked<'a>> {
         match &self.0 {
             Kind::Anything => {}
-            Kind::Other(validator) => judge(validator, data.as_str(), "")?.into_result()?,
+            Kind::Other(validator) => judge(validator, data.text().as_str(), "")?.into_result()?,
             Kind::Object(object) => return object.check(data),
         }
-        Ok(Checked { data: data.clone(), unrecognized: Vec::new() })
+        Ok(Checked { arguments: Arguments::from(data), unrecognized: Vec::new() })
     }
 }
 
@@ -231,38 +231,41 @@ impl ObjectSchema {
         Ok(Self { properties, unknown, whole })
     }
 
-    fn check(&self, data: &RawJson) -> Result<Checked> {
-        if self.takes_any_object() && data.is_object() {
-            return Ok(Checked { data: data.clone(), unrecognized: Vec::new() });
+    fn check<'a>(&'a self, data: &'a Data<'_>) -> Result<Checked<'a>> {
+        if self.takes_any_object() && data.text().is_object() {
+            return Ok(Checked { arguments: Arguments::from(data), unrecognized: Vec::new() });
         }
-        let Some(fields) = fields(data) else { return Err(Error::syntax("data")) };
+        let Some(fields) = data.fields() else { return Err(Error::syntax("data")) };
         let mut found: Found<'_> = smallvec![None; self.properties.len()];
         let mut unrecognized = Vec::new();
         let mut rewrite = false;
-        for (name, raw) in &fields {
+        for (name, value) in fields {
             match self.properties.iter().zip(&mut found).find(|(property, _)| *property.name == **name) {
-                Some((_, slot)) => rewrite |= slot.replace(*raw).is_some(),
+                Some((_, slot)) => rewrite |= slot.replace(*value).is_some(),
                 None => unrecognized.push(name.to_string()),
             }
         }
         for (property, slot) in self.properties.iter().zip(&mut found) {
-            if !property.required && slot.is_some_and(|raw| raw == "null") {
+            if !property.required && slot.is_some_and(JsonText::is_null) {
                 *slot = None;
                 rewrite = true;
             }
             rewrite |= slot.is_none() && property.default.is_some();
         }
         self.judge(data, &found, &unrecognized)?;
-        let data = if rewrite { self.rewrite(&fields, &found) } else { data.clone() };
+        let arguments = match rewrite {
+            true => Arguments::filled(self.fill(fields, &found), data.text()),
+            false => Arguments::from(data),
+        };
         if self.unknown == Unknown::Welcome {
             unrecognized.clear();
         }
-        Ok(Checked { data, unrecognized })
+        Ok(Checked { arguments, unrecognized })
     }
 
-    fn judge(&self, data: &RawJson, found: &[Option<&str>], unrecognized: &[String]) -> Result<()> {
-        let present =
-            || self.properties.iter().zip(found).filter_map(|(property, raw)| Some((property, (*raw)?)));
+    fn judge(&self, data: &Data<'_>, found: &[Option<JsonText<'_>>], unrecognized: &[String]) -> Result<()> {
+        let properties = || self.properties.iter().zip(found);
+        let present = || properties().filter_map(|(property, value)| Some((property, (*value)?.as_str())));
         if let Some((property, _)) = present().find(|(property, raw)| !property.types.admit(raw)) {
             return Err(Error::syntax(&property.name));
         }
@@ -271,10 +274,9 @@ impl ObjectSchema {
             faults = faults.and(property.rest.judge(raw, &property.name)?);
         }
         if let Some(whole) = &self.whole {
-            faults = faults.and(judge(whole, data.as_str(), "")?);
+            faults = faults.and(judge(whole, data.text().as_str(), "")?);
         }
-        let absent =
-            self.properties.iter().zip(found).find(|(property, raw)| property.required && raw.is_none());
+        let absent = properties().find(|(property, value)| property.required && value.is_none());
         if let Some((property, _)) = absent {
             faults.missing = Some(property.name.to_string());
         }
@@ -284,32 +286,22 @@ impl ObjectSchema {
         faults.into_result()
     }
 
-    fn rewrite(&self, fields: &[(std::borrow::Cow<'_, str>, &str)], found: &[Option<&str>]) -> RawJson {
-        let given: usize = fields.iter().map(|(name, raw)| name.len() + raw.len() + 4).sum();
-        let mut text = String::with_capacity(given + 64);
-        text.push('{');
-        let mut push = |name: &str, value: &str| {
-            if text.len() > 1 {
-                text.push(',');
-            }
-            push_string(&mut text, name);
-            text.push(':');
-            text.push_str(value);
-        };
-        for (property, raw) in self.properties.iter().zip(found) {
-            match (raw, &property.default) {
-                (Some(raw), _) => push(&property.name, raw),
-                (None, Some(default)) => push(&property.name, default.as_str()),
-                (None, None) => {}
-            }
-        }
-        for (name, raw) in fields {
-            if !self.properties.iter().any(|property| *property.name == **name) {
-                push(name, raw);
-            }
-        }
-        text.push('}');
-        RawJson::of_valid(text)
+    /// What counts: the properties, and behind them what the schema does not know.
+    fn fill<'a>(
+        &'a self,
+        fields: &'a [(Cow<'a, str>, JsonText<'a>)],
+        found: &[Option<JsonText<'a>>],
+    ) -> Filled<'a> {
+        let known = self.properties.iter().zip(found).filter_map(|(property, value)| {
+            let default = || property.default.as_ref().map(JsonText::from);
+            Some((&*property.name, value.or_else(default)?))
+        });
+        let is_known = |name: &str| self.properties.iter().any(|property| *property.name == *name);
+        let unknown = fields.iter().filter(|(name, _)| !is_known(name));
+        let mut filled = Vec::with_capacity(self.properties.len() + fields.len());
+        filled.extend(known);
+        filled.extend(unknown.map(|(name, value)| (&**name, *value)));
+        filled
     }
 
     fn takes_any_object(&self) -> bool {
@@ -561,8 +553,12 @@ mod tests {
 
     fn check(data: &'static str) -> Result<String, String> {
         let schema = DataSchema::compile(&schema_of::<Args>()).unwrap();
-        let checked = schema.check(&RawJson::from_text(data).unwrap());
-        checked.map(|checked| checked.data.as_str().to_owned()).map_err(|error| error.text().to_owned())
+        let json = RawJson::from_text(data).unwrap();
+        let data = Data::from(&json);
+        let checked = schema.check(&data);
+        checked
+            .map(|checked| checked.arguments.to_json().as_str().to_owned())
+            .map_err(|error| error.text().to_owned())
     }
 
     #[test]
@@ -615,7 +611,8 @@ mod tests {
     #[test]
     fn unknown_fields_are_told() {
         let schema = DataSchema::compile(&schema_of::<Args>()).unwrap();
-        let data = RawJson::from_text(r#"{"name":"x","nmae":1,"zz":2}"#).unwrap();
+        let json = RawJson::from_text(r#"{"name":"x","nmae":1,"zz":2}"#).unwrap();
+        let data = Data::from(&json);
         assert_eq!(schema.check(&data).unwrap().unrecognized, ["nmae", "zz"]);
         let open = json!({"type": "object", "additionalProperties": true});
         assert!(DataSchema::compile(&open).unwrap().check(&data).unwrap().unrecognized.is_empty());
@@ -654,7 +651,9 @@ mod tests {
     fn rules_for_the_whole_hold() {
         let either = json!({"type": "object", "properties": {"a": {}, "b": {}}, "oneOf": [{"required": ["a"]}, {"required": ["b"]}]});
         let schema = DataSchema::compile(&either).unwrap();
-        let check = |text: &'static str| schema.check(&RawJson::from_text(text).unwrap());
+        let check = |text: &'static str| {
+            schema.check(&Data::from(&RawJson::from_text(text).unwrap())).map(|checked| checked.unrecognized)
+        };
         assert!(check(r#"{"a":1}"#).is_ok());
         assert_eq!(check("{}").unwrap_err().text(), "Missing field: a");
         assert!(check(r#"{"a":1,"b":1}"#).is_err());

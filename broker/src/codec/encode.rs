@@ -1,6 +1,9 @@
 use std::borrow::Cow;
 
-use jackfield_plugin_api::{Error, RawJson, Topic, json::push_string};
+use jackfield_plugin_api::{
+    Error, RawJson, Topic,
+    json::{is_plain, push_string},
+};
 use smallvec::{SmallVec, smallvec};
 use tokio_tungstenite::tungstenite::protocol::frame::{
     FrameHeader,
@@ -105,7 +108,7 @@ pub fn put_request(out: &mut Vec<u8>, framing: Framing, request: &RequestFrame<'
 
 /// What stands between a string's quotes.
 fn escaped(text: &str) -> Cow<'_, str> {
-    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+    if is_plain(text) {
         return Cow::Borrowed(text);
     }
     let mut quoted = String::new();

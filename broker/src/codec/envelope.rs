@@ -1,13 +1,10 @@
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::HashMap};
 
-use jackfield_plugin_api::{Error, ErrorCode, RawJson};
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, Visitor},
+use jackfield_plugin_api::{
+    Error, ErrorCode,
+    json::{Data, JsonText, Scan},
 };
-use serde_json::value::RawValue;
-
-use super::plain;
+use serde::de::IgnoredAny;
 
 /// A transaction id: the JSON text of a number or a string, echoed as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,23 +82,7 @@ pub struct Reply<'a> {
     /// What it answers.
     pub tid: Tid,
     /// Its data, or its error; `invalid_reply` for what is neither.
-    pub result: Result<Data<'a>, Error>,
-}
-
-/// The `data` of a message, in the message's text; `{}` where it has none.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Data<'a>(Option<&'a RawValue>);
-
-impl Data<'_> {
-    /// How many bytes of text it is.
-    pub fn size(self) -> usize {
-        self.0.map_or(2, |raw| raw.get().len())
-    }
-
-    /// The same in memory of its own.
-    pub fn to_json(self) -> RawJson {
-        self.0.map_or_else(RawJson::empty, RawJson::from_raw)
-    }
+    pub result: Result<JsonText<'a>, Error>,
 }
 
 /// A message that cannot be used.
@@ -127,10 +108,7 @@ impl Malformed {
 /// # Errors
 /// Whatever protocol §2 calls a bad message.
 pub fn parse(text: &str) -> Result<Message<'_>, Malformed> {
-    let fields = match plain::fields(text).map_or_else(|| serde_json::from_str(text), Ok) {
-        Ok(fields) => fields,
-        Err(error) => return Err(Malformed::fatal(Error::syntax(describe(&error)))),
-    };
+    let Some(fields) = Fields::of(text) else { return Err(Malformed::fatal(Error::syntax(describe(text)))) };
     if fields.class.is_some() || fields.cmd.is_some() {
         return fields.into_request().map(Message::Request);
     }
@@ -148,27 +126,68 @@ pub fn parse(text: &str) -> Result<Message<'_>, Malformed> {
 }
 
 /// What is wrong with text that is no message, without quoting it: it may hold a password.
-fn describe(error: &serde_json::Error) -> String {
-    match error.classify() {
-        serde_json::error::Category::Data => "not a JSON object".to_owned(),
-        _ => format!("not JSON, at line {} column {}", error.line(), error.column()),
+fn describe(text: &str) -> String {
+    match serde_json::from_str::<HashMap<String, IgnoredAny>>(text) {
+        Err(error) if !error.is_data() => {
+            format!("not JSON, at line {} column {}", error.line(), error.column())
+        }
+        _ => "not a JSON object".to_owned(),
     }
 }
 
 /// The top level of a message.
 #[derive(Default)]
-pub(super) struct Fields<'a> {
-    // As they stand in the text, strings with their quotes.
-    pub(super) class: Option<&'a str>,
-    pub(super) subclass: Option<&'a str>,
-    pub(super) cmd: Option<&'a str>,
-    pub(super) tid: Option<&'a str>,
-    pub(super) result: Option<&'a str>,
-    pub(super) ack: Option<&'a str>,
-    pub(super) data: Option<&'a RawValue>,
+struct Fields<'a> {
+    class: Option<JsonText<'a>>,
+    subclass: Option<JsonText<'a>>,
+    cmd: Option<JsonText<'a>>,
+    tid: Option<JsonText<'a>>,
+    result: Option<JsonText<'a>>,
+    ack: Option<JsonText<'a>>,
+    data: Option<Data<'a>>,
 }
 
 impl<'a> Fields<'a> {
+    /// `None` for text that is no JSON object.
+    fn of(text: &'a str) -> Option<Self> {
+        let (mut fields, mut scan) = (Self::default(), Scan::new(text));
+        scan.skip(b'{')?;
+        if scan.skip(b'}').is_none() {
+            loop {
+                let name = scan.string()?;
+                scan.skip(b':')?;
+                // Of a repeated field the last counts.
+                match fields.place(&name) {
+                    Some(place) => *place = Some(scan.value()?),
+                    None if name == "data" => fields.data = Some(fields.scan_data(&mut scan)?),
+                    None => drop(scan.value()?),
+                }
+                if scan.skip(b',').is_none() {
+                    break;
+                }
+            }
+            scan.skip(b'}')?;
+        }
+        scan.is_at_end().then_some(fields)
+    }
+
+    fn scan_data(&self, scan: &mut Scan<'a>) -> Option<Data<'a>> {
+        let is_passed_on = self.result.is_some();
+        if is_passed_on { scan.value().map(Data::whole) } else { scan.data() }
+    }
+
+    fn place(&mut self, name: &str) -> Option<&mut Option<JsonText<'a>>> {
+        Some(match name {
+            "class" => &mut self.class,
+            "subclass" => &mut self.subclass,
+            "cmd" => &mut self.cmd,
+            "tid" => &mut self.tid,
+            "result" => &mut self.result,
+            "ack" => &mut self.ack,
+            _ => return None,
+        })
+    }
+
     fn into_request(self) -> Result<Envelope<'a>, Malformed> {
         let tid = self.tid.and_then(tid);
         let bad = |error: Error| Malformed { error, tid: tid.clone(), fatal: false };
@@ -176,11 +195,11 @@ impl<'a> Fields<'a> {
             return Err(bad(Error::syntax("tid")));
         }
         let class = string("class", self.class).map_err(bad)?;
-        let subclass = string("subclass", self.subclass.filter(|raw| *raw != "null")).map_err(bad)?;
+        let subclass = string("subclass", self.subclass.filter(|raw| raw.as_str() != "null")).map_err(bad)?;
         let cmd = string("cmd", self.cmd).map_err(bad)?;
         let class = class.ok_or_else(|| bad(Error::missing_field("class")))?;
         let cmd = cmd.ok_or_else(|| bad(Error::missing_field("cmd")))?;
-        let data = data(self.data);
+        let data = self.data.filter(|data| data.text().as_str() != "null").unwrap_or_default();
         let Some(tid) = tid else { return Err(bad(Error::missing_field("tid"))) };
         Ok(Envelope { class, subclass: subclass.unwrap_or(Cow::Borrowed("core")), cmd, data, tid })
     }
@@ -193,94 +212,31 @@ impl<'a> Fields<'a> {
             return Err(Malformed { error: Error::syntax("tid"), tid: None, fatal: false });
         };
         let invalid = || Error::new(ErrorCode::InvalidReply);
-        let result = match self.result {
-            Some("\"ok\"") => Ok(data(self.data)),
-            Some("\"error\"") => Err(Error::verbatim(data(self.data).to_json()).unwrap_or_else(invalid)),
+        let data =
+            self.data.map(|data| data.text()).filter(|data| data.as_str() != "null").unwrap_or_default();
+        let result = match self.result.map(JsonText::as_str) {
+            Some("\"ok\"") => Ok(data),
+            Some("\"error\"") => Err(Error::verbatim(data.to_json()).unwrap_or_else(invalid)),
             _ => Err(invalid()),
         };
         Ok(Reply { tid, result })
     }
 }
 
-fn tid(json: &str) -> Option<Tid> {
-    let is_id = json.starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit());
-    is_id.then(|| Tid::new(json))
+fn tid(json: JsonText<'_>) -> Option<Tid> {
+    let is_id = matches!(json.as_str().bytes().next(), Some(b'"' | b'-' | b'0'..=b'9'));
+    is_id.then(|| Tid::new(json.as_str()))
 }
 
-fn data(raw: Option<&RawValue>) -> Data<'_> {
-    Data(raw.filter(|raw| raw.get() != "null"))
-}
-
-/// A string field; what its text says without escapes is borrowed.
-fn string<'a>(name: &str, raw: Option<&'a str>) -> Result<Option<Cow<'a, str>>, Error> {
-    let Some(raw) = raw else { return Ok(None) };
-    let quoted = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    match quoted {
-        Some(plain) if !plain.contains('\\') => Ok(Some(Cow::Borrowed(plain))),
-        Some(_) => {
-            serde_json::from_str(raw).map(|text| Some(Cow::Owned(text))).map_err(|_| Error::syntax(name))
-        }
-        None => Err(Error::syntax(name)),
-    }
-}
-
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct FieldsVisitor;
-
-        impl<'de> Visitor<'de> for FieldsVisitor {
-            type Value = Fields<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields = Fields::default();
-                while let Some(name) = map.next_key()? {
-                    // Of a repeated key the last counts.
-                    match name {
-                        Name::Class => fields.class = Some(text(&mut map)?),
-                        Name::Subclass => fields.subclass = Some(text(&mut map)?),
-                        Name::Cmd => fields.cmd = Some(text(&mut map)?),
-                        Name::Data => fields.data = Some(map.next_value()?),
-                        Name::Tid => fields.tid = Some(text(&mut map)?),
-                        Name::Result => fields.result = Some(text(&mut map)?),
-                        Name::Ack => fields.ack = Some(text(&mut map)?),
-                        Name::Unknown => {
-                            map.next_value::<IgnoredAny>()?;
-                        }
-                    }
-                }
-                Ok(fields)
-            }
-        }
-
-        deserializer.deserialize_map(FieldsVisitor)
-    }
-}
-
-fn text<'de, A: MapAccess<'de>>(map: &mut A) -> Result<&'de str, A::Error> {
-    map.next_value().map(RawValue::get)
-}
-
-#[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "lowercase")]
-enum Name {
-    Class,
-    Subclass,
-    Cmd,
-    Data,
-    Tid,
-    Result,
-    Ack,
-    #[serde(other)]
-    Unknown,
+/// A string field.
+fn string<'a>(name: &str, json: Option<JsonText<'a>>) -> Result<Option<Cow<'a, str>>, Error> {
+    json.map(|json| json.text().ok_or_else(|| Error::syntax(name))).transpose()
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::value::RawValue;
 
     use super::*;
 
@@ -362,31 +318,36 @@ mod tests {
         }
     }
 
-    /// Both ways to take a message apart must see the same in it.
+    #[test]
+    fn data_may_be_what_means_nothing() {
+        for data in [r#"{"\ud800":1}"#, r#"{"a":"\ud800"}"#, "[]", "7"] {
+            let message = format!(r#"{{"class":"a","cmd":"b","data":{data},"tid":1}}"#);
+            assert_eq!(request(&message).1, data);
+        }
+    }
+
+    /// What is found must be what the parser finds.
     fn agree(text: &str) {
-        let Some(fast) = plain::fields(text) else { return };
-        let slow: Fields<'_> = serde_json::from_str(text).unwrap();
-        let parts = |fields: &Fields<'_>| {
-            let data = fields.data.map(|raw| raw.get().to_owned());
-            let others = [fields.class, fields.subclass, fields.cmd, fields.tid, fields.result, fields.ack];
-            (data, others.map(|raw| raw.map(str::to_owned)))
-        };
-        assert_eq!(parts(&fast), parts(&slow), "{text}");
+        let found = Fields::of(text);
+        let parsed = serde_json::from_str::<HashMap<String, &RawValue>>(text).ok();
+        assert_eq!(found.is_some(), parsed.is_some(), "{text}");
+        let (Some(mut found), Some(parsed)) = (found, parsed) else { return };
+        for name in ["class", "subclass", "cmd", "tid", "result", "ack"] {
+            let found = found.place(name).unwrap().map(JsonText::as_str);
+            assert_eq!(found, parsed.get(name).map(|raw| raw.get()), "{text}");
+        }
+        let data = found.data.map(|data| data.text().as_str());
+        assert_eq!(data, parsed.get("data").map(|raw| raw.get()), "{text}");
     }
 
     #[test]
-    fn what_is_plain_is_taken_apart_the_short_way() {
+    fn what_is_found_is_what_the_parser_finds() {
         for text in [
             r#"{"class":"core","subclass":"user","cmd":"login","data":{"user":"ann"},"tid":1}"#,
             r#" { "result" : "ok" , "tid" : 12 , "data" : [ 1 ] } "#,
             r#"{"ack":0}"#,
             "{}",
-        ] {
-            assert!(plain::fields(text).is_some(), "{text}");
-            agree(text);
-        }
-        for text in [
-            r#"{"class":"\u0061"}"#,
+            r#"{"cl\u0061ss":"\u0061","da\u0074a":1}"#,
             r#"{"tid":01}"#,
             r#"{"tid":1"#,
             r#"{"tid":1}x"#,
@@ -396,13 +357,13 @@ mod tests {
             "{\"tid\":\"\u{1}\"}",
             "[]",
         ] {
-            assert!(plain::fields(text).is_none(), "{text}");
+            agree(text);
         }
     }
 
     proptest! {
         #[test]
-        fn both_ways_agree(
+        fn whatever_comes_is_found_as_the_parser_finds_it(
             members in proptest::collection::vec(
                 (
                     "class|subclass|cmd|data|tid|result|ack|x|[a-z\"\\\\]{0,3}",

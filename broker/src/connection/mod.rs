@@ -26,7 +26,7 @@ use crate::{
     router::Router,
     session::{
         Item, Link,
-        pace::{self, Company},
+        pace::{Company, Row},
     },
     telemetry::DropReason,
     transport::{Channel, Inbound, Input, Stream},
@@ -367,11 +367,12 @@ impl Connection {
 
     fn handle_input(&mut self, input: &mut Input, limit: usize, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut progress = false;
+        let row = Row::begin();
         while self.unread && self.may_read() {
             match input.next(limit) {
                 Ok(Some(Inbound::Message { text, has_company })) => {
                     let company = if has_company || progress { Company::Others } else { Company::None };
-                    pace::handling(company, || self.message(text, cx))?;
+                    row.handle(company, || self.message(text, cx))?;
                 }
                 Ok(Some(Inbound::Answer(bytes))) => self.answer_transport(bytes),
                 Ok(Some(Inbound::Goodbye(bytes))) => {

@@ -1,9 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use jackfield_plugin_api::{Error, ErrorCode};
+use jackfield_plugin_api::{Error, ErrorCode, json::JsonText};
 use tokio::time::{Duration, Instant};
 
-use crate::{codec::Data, session::Waiter};
+use crate::session::Waiter;
 
 /// Room for so many is kept when all are answered, until the next of the connection's times is over.
 const KEPT: usize = 4;
@@ -84,7 +84,7 @@ impl OpenRequests {
     pub(super) fn answered(
         &mut self,
         tid: Option<u64>,
-        result: Result<Data<'_>, Error>,
+        result: Result<JsonText<'_>, Error>,
         more: Duration,
     ) -> bool {
         let Some(open) = tid.and_then(|tid| self.remove(tid)) else { return false };
@@ -193,9 +193,9 @@ impl OpenRequests {
 }
 
 impl Expected {
-    fn answer(self, result: Result<Data<'_>, Error>) {
+    fn answer(self, result: Result<JsonText<'_>, Error>) {
         if let Self::Answer(waiter) = self {
-            waiter.answer(result.map(Data::to_json));
+            waiter.answer(result.map(JsonText::to_json));
         }
     }
 }
@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     fn answer(open: &mut OpenRequests, tid: u64) -> bool {
-        open.answered(Some(tid), Ok(Data::default()), Duration::ZERO)
+        open.answered(Some(tid), Ok(JsonText::default()), Duration::ZERO)
     }
 
     fn asked(
@@ -245,14 +245,14 @@ mod tests {
         for tid in 1..=3 {
             open.insert(tid, Expected::Event, start);
         }
-        assert!(open.answered(Some(2), Ok(Data::default()), Duration::from_secs(10)));
-        assert!(open.answered(Some(1), Ok(Data::default()), Duration::from_secs(10)));
+        assert!(open.answered(Some(2), Ok(JsonText::default()), Duration::from_secs(10)));
+        assert!(open.answered(Some(1), Ok(JsonText::default()), Duration::from_secs(10)));
         assert!(open.expire(start + Duration::from_secs(5)).is_ok());
         assert!(open.expire(start + Duration::from_secs(20)).is_err());
         let mut skipped = OpenRequests::default();
         skipped.insert(1, Expected::Event, start);
         skipped.insert(2, Expected::Event, start);
-        assert!(skipped.answered(Some(2), Ok(Data::default()), Duration::from_secs(10)));
+        assert!(skipped.answered(Some(2), Ok(JsonText::default()), Duration::from_secs(10)));
         assert!(skipped.expire(start).is_err());
     }
 
@@ -295,7 +295,7 @@ mod tests {
         for tid in [2, 1, 3] {
             open.insert(tid, Expected::Event, start);
         }
-        assert!(open.answered(Some(2), Ok(Data::default()), Duration::from_secs(10)));
+        assert!(open.answered(Some(2), Ok(JsonText::default()), Duration::from_secs(10)));
         assert!(open.expire(start + Duration::from_secs(5)).is_ok());
         assert!(answer(&mut open, 3) && answer(&mut open, 1));
         assert_eq!((open.len(), open.next_deadline()), (0, None));

@@ -71,12 +71,11 @@ impl Connection {
         let is_login = envelope.is_core("user", "login");
         let Envelope { class, subclass, cmd, .. } = &envelope;
         tracing::trace!(connection = self.home.link.id, %class, %subclass, %cmd, "request");
-        let size = envelope.data.size();
+        let size = envelope.data.text().as_str().len();
         let inflight = Arc::new(InFlight::new(&self.home, envelope.tid, size));
         let call: Arc<dyn Call> = Arc::clone(&inflight) as _;
         let wanted = Wanted { class: &envelope.class, subclass: &envelope.subclass, cmd: &envelope.cmd };
-        let data = envelope.data.to_json();
-        match self.home.endpoint.router.route(wanted, data, &call, &self.home.link.turn, cx) {
+        match self.home.endpoint.router.route(wanted, &envelope.data, &call, &self.home.link.turn, cx) {
             Routed::Done(answered) => self.answer(&inflight, answered),
             Routed::Relayed => {
                 inflight.wait_for_relay();

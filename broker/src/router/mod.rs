@@ -10,7 +10,8 @@ use std::{
 
 use futures_util::{FutureExt, future::BoxFuture};
 use jackfield_plugin_api::{
-    Answer, Call, CallMode, CommandKey, Context, Error, ErrorCode, Outcome, RawJson, Relay, Request,
+    Answer, Begun, Call, CallMode, CommandKey, Context, Error, ErrorCode, Outcome, RawJson, Relay, Request,
+    json::{Arguments, Data},
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -100,7 +101,7 @@ impl Router {
     pub fn route(
         self: &Arc<Self>,
         wanted: Wanted<'_>,
-        data: RawJson,
+        data: &Data<'_>,
         call: &Arc<dyn Call>,
         turn: &Turn,
         cx: &mut TaskContext<'_>,
@@ -113,13 +114,13 @@ impl Router {
         };
         let mode = first.command.mode;
         let command = if chain.exact > 0 { Arc::clone(&first.key) } else { Arc::new(wanted.key()) };
-        let request = Request { command, data };
-        let said = self.permit_now(first, call, &request);
+        let said = self.permit_now(first, call, &command);
         if let Some(Err(error)) = said {
             return Routed::Done(error.into());
         }
         let held = match mode.ordered.then(|| turn.lock().try_lock_owned()) {
             Some(Err(_)) => {
+                let request = Request { command, data: data.to_json() };
                 let work = self.job(&chain, call).run_in_turn(request, turn.lock());
                 return poll_once(mode, work, cx);
             }
@@ -127,8 +128,11 @@ impl Router {
             None => None,
         };
         match said {
-            Some(_) => self.start(&chain, call, mode, request, held, cx),
-            None => poll_once(mode, self.job(&chain, call).run_permitted(request, held), cx),
+            Some(_) => self.start(&chain, call, &command, data, held, cx),
+            None => {
+                let request = Request { command, data: data.to_json() };
+                poll_once(mode, self.job(&chain, call).run_permitted(request, held), cx)
+            }
         }
     }
 
@@ -140,12 +144,12 @@ impl Router {
         &self,
         entry: &Entry,
         call: &Arc<dyn Call>,
-        request: &Request,
+        command: &CommandKey,
     ) -> Option<Result<(), Error>> {
         if entry.command.mode.unrestricted {
             return Some(Ok(()));
         }
-        self.authorizers.permit_now(call.caller(), &entry.permission(&request.command))
+        self.authorizers.permit_now(call.caller(), &entry.permission(command))
     }
 
     /// Starts a permitted request with its first handler, which is polled once.
@@ -153,45 +157,46 @@ impl Router {
         self: &Arc<Self>,
         chain: &Arc<Chain>,
         call: &Arc<dyn Call>,
-        mode: CallMode,
-        request: Request,
+        command: &Arc<CommandKey>,
+        data: &Data<'_>,
         turn: Held,
         cx: &mut TaskContext<'_>,
     ) -> Routed {
         let Some(entry) = chain.entries.first() else {
-            return Routed::Done(exhausted(chain, &request.command).into());
+            return Routed::Done(exhausted(chain, command).into());
         };
-        let (request, unrecognized) = match check(entry, request) {
+        let mode = entry.command.mode;
+        let (arguments, unrecognized) = match check(entry, command, data) {
             Ok(checked) => checked,
             Err(error) => return Routed::Done(error.into()),
         };
         let context = Context::new(Arc::clone(call), Arc::clone(&entry.provider.host));
         let handler = Arc::clone(&entry.command.handler);
         // A handler that is no async function may panic before it gives its future.
-        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            let mut work = handler.call(context, request);
-            match work.poll_unpin(cx) {
-                Poll::Ready(outcome) => Polled::Ready(outcome),
-                Poll::Pending => Polled::Pending(work),
+        let begun = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            match handler.begin(context, command, &arguments) {
+                Begun::Running(mut work) => match work.poll_unpin(cx) {
+                    Poll::Ready(outcome) => Begun::Done(outcome),
+                    Poll::Pending => Begun::Running(work),
+                },
+                done => done,
             }
         }));
-        match polled.unwrap_or_else(|panic| Polled::Ready(Err(self.panicked(entry, &*panic)))) {
-            Polled::Ready(Ok(Answer::Reply(data))) => {
-                Routed::Done(Answered { result: Ok(data), unrecognized })
-            }
-            Polled::Ready(Err(error)) => Routed::Done(Answered { result: Err(error), unrecognized }),
-            Polled::Ready(Ok(Answer::Relay(relay))) if unrecognized.is_none() => {
+        match begun.unwrap_or_else(|panic| Begun::Done(Err(self.panicked(entry, &*panic)))) {
+            Begun::Done(Ok(Answer::Reply(data))) => Routed::Done(Answered { result: Ok(data), unrecognized }),
+            Begun::Done(Err(error)) => Routed::Done(Answered { result: Err(error), unrecognized }),
+            Begun::Done(Ok(Answer::Relay(relay))) if unrecognized.is_none() => {
                 call.hand_on();
                 match entry.provider.host.relay(&relay, Arc::clone(call)) {
                     Ok(()) => Routed::Relayed,
                     Err(error) => Routed::Done(error.into()),
                 }
             }
-            Polled::Ready(Ok(answer)) => {
+            Begun::Done(Ok(answer)) => {
                 let rest = self.job(chain, call).go_on(Ok(answer), unrecognized, turn);
                 poll_once(mode, rest, cx)
             }
-            Polled::Pending(work) => {
+            Begun::Running(work) => {
                 let job = self.job(chain, call);
                 let work = job.guarded(Arc::clone(entry), work);
                 let rest = async move { job.go_on(work.await, unrecognized, turn).await };
@@ -228,12 +233,6 @@ struct Job {
     router: Arc<Router>,
     chain: Arc<Chain>,
     call: Arc<dyn Call>,
-}
-
-/// What a handler's first poll came to.
-enum Polled {
-    Ready(Outcome),
-    Pending(BoxFuture<'static, Outcome>),
 }
 
 impl Job {
@@ -284,12 +283,14 @@ impl Job {
         _turn: Held,
     ) -> Answered {
         for (place, entry) in self.chain.entries.iter().enumerate().skip(place) {
-            let (checked, unknown) = match check(entry, request) {
-                Ok(checked) => checked,
+            let data = match check(entry, &request.command, &Data::from(&request.data)) {
+                Ok((arguments, unknown)) => {
+                    unrecognized = unrecognized.or(unknown);
+                    arguments.to_json()
+                }
                 Err(error) => return error.into(),
             };
-            unrecognized = unrecognized.or(unknown);
-            match self.enter(entry, checked).await {
+            match self.enter(entry, Request { command: Arc::clone(&request.command), data }).await {
                 Ok(Answer::Reply(data)) => return Answered { result: Ok(data), unrecognized },
                 Ok(Answer::Continue(next)) => request = next,
                 Ok(Answer::Relay(relay)) => {
@@ -325,11 +326,15 @@ fn exhausted(chain: &Chain, key: &CommandKey) -> Error {
     if chain.exact > 0 { ErrorCode::NotImplemented.into() } else { Error::unknown_command(key) }
 }
 
-fn check(entry: &Entry, request: Request) -> Result<(Request, Option<Unrecognized>), Error> {
-    let checked = entry.schema.check(&request.data)?;
+fn check<'a>(
+    entry: &'a Entry,
+    command: &Arc<CommandKey>,
+    data: &'a Data<'_>,
+) -> Result<(Arguments<'a>, Option<Unrecognized>), Error> {
+    let checked = entry.schema.check(data)?;
     let unrecognized = (!checked.unrecognized.is_empty())
-        .then(|| Unrecognized { command: Arc::clone(&request.command), fields: checked.unrecognized });
-    Ok((Request { data: checked.data, ..request }, unrecognized))
+        .then(|| Unrecognized { command: Arc::clone(command), fields: checked.unrecognized });
+    Ok((checked.arguments, unrecognized))
 }
 
 fn poll_once(

@@ -13,7 +13,10 @@ use jackfield_plugin_api::{Call, Context, Error, RawJson};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{net::tcp::OwnedWriteHalf, sync::oneshot};
 
-use super::queue::{Queue, Slot, Takes};
+use super::{
+    pace,
+    queue::{Queue, Slot, Takes},
+};
 
 /// What is taken out of the queue, in order.
 pub enum Item<'a> {
@@ -92,7 +95,9 @@ impl Outbound {
     /// # Errors
     /// When the connection takes no more.
     pub fn push_answer(&self, limit: usize, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), PushError> {
-        self.push(self.queue.lock(), limit, |queue| queue.put_answer(write))
+        let wakes = self.push(self.queue.lock(), limit, |queue| queue.put_answer(write))?;
+        self.wake_if(wakes);
+        Ok(())
     }
 
     /// Queues an event, or writes it at once, and says how many bytes were written; with a `tid` it has to be answered.
@@ -101,10 +106,13 @@ impl Outbound {
     /// When the connection takes no more.
     pub fn push_event(&self, bytes: &Bytes, tid: Option<u64>, limit: usize) -> Result<usize, PushError> {
         let mut written = 0;
-        self.push(self.queue.lock(), limit, |queue| {
+        let wakes = self.push(self.queue.lock(), limit, |queue| {
             written = queue.put_event(bytes, tid);
             bytes.len() - written
         })?;
+        if wakes {
+            pace::wake(&self.waker);
+        }
         Ok(written)
     }
 
@@ -126,19 +134,27 @@ impl Outbound {
             drop(queue);
             return Err(PushError::Closed);
         }
-        self.push(queue, limit, |queue| match waiter.take() {
+        let wakes = self.push(queue, limit, |queue| match waiter.take() {
             Some(waiter) => queue.put_request(tid, waiter, write),
             None => 0,
-        })
+        })?;
+        self.wake_if(wakes);
+        Ok(())
     }
 
-    /// Queues what `put` appends, whose length it says, in order, and wakes the writer if it had nothing to do.
+    fn wake_if(&self, wakes: bool) {
+        if wakes {
+            self.waker.wake();
+        }
+    }
+
+    /// Queues what `put` appends, whose length it says, in order, and says whether the writer has to be woken for it.
     fn push(
         &self,
         mut queue: MutexGuard<'_, Queue>,
         limit: usize,
         put: impl FnOnce(&mut Queue) -> usize,
-    ) -> Result<(), PushError> {
+    ) -> Result<bool, PushError> {
         if queue.takes == Takes::Nothing {
             return Err(PushError::Closed);
         }
@@ -156,11 +172,7 @@ impl Outbound {
             self.waker.wake();
             return Err(PushError::Full);
         }
-        drop(queue);
-        if wakes {
-            self.waker.wake();
-        }
-        Ok(())
+        Ok(wakes)
     }
 
     /// Takes out what comes first, in order, until it was `most` bytes or more; `false` when there was nothing.
@@ -249,10 +261,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::session::{
-        pace,
-        queue::{COPIED, COPIED_IN_ALL},
-    };
+    use crate::session::queue::{COPIED, COPIED_IN_ALL};
 
     fn push(outbound: &Outbound, size: usize, limit: usize) -> Result<(), PushError> {
         outbound.push_answer(limit, |out| out.resize(out.len() + size, size as u8))

@@ -13,7 +13,7 @@ use crate::{
     error::{Error, ErrorCode, Result},
     event::{Event, Filtered},
     host::{CommandInfo, Host, PluginInfo, SessionRequest},
-    json::{RawJson, RawObject},
+    json::{Data, RawJson, RawObject},
     log::{BrokerRecord, LogRecord},
     message::{Answer, CommandKey, Outcome, Request},
     permission::Action,
@@ -88,7 +88,10 @@ impl Loaded {
         let Some(held) = held else { return Err(Error::unknown_command(&request.command)) };
         self.authorize(&caller, &Action::Command((*request.command).clone())).await?;
         let data = match &held.registration.data_schema {
-            Some(schema) => DataSchema::compile_bounded(schema)?.check(&request.data)?.data,
+            Some(schema) => {
+                let schema = DataSchema::compile_bounded(schema)?;
+                schema.check(&Data::from(&request.data))?.arguments.to_json()
+            }
             None => request.data,
         };
         let question = SessionRequest {
@@ -304,7 +307,8 @@ impl LoadedPlugin {
 fn check_config(manifest: &Manifest, table: &Value) -> Result<()> {
     let empty = json!({ "type": "object", "additionalProperties": false });
     let schema = DataSchema::compile(manifest.config_schema.as_ref().unwrap_or(&empty))?;
-    match schema.check(&RawJson::from_value(table)?)?.unrecognized.first() {
+    let table = RawJson::from_value(table)?;
+    match schema.check(&Data::from(&table))?.unrecognized.first() {
         Some(key) => Err(Error::invalid_value(format_args!("plugin.{}.{key}", manifest.name))),
         None => Ok(()),
     }
@@ -332,7 +336,7 @@ impl Entry<'_> {
     }
 
     async fn ask(&self, call: &Arc<TestCall>, request: Request) -> Outcome {
-        let data = self.schema.check(&request.data)?.data;
+        let data = self.schema.check(&Data::from(&request.data))?.arguments.to_json();
         let cx = Context::new(Arc::clone(call) as _, Arc::clone(&self.plugin.host));
         let handler = Arc::clone(&self.command.handler);
         let called = handler.call(cx.clone(), Request { data, ..request });
