@@ -5,6 +5,9 @@ use super::{JsonText, RawJson, Scan};
 /// A field of an object: its name without escapes, and its value.
 pub(crate) type Field<'a> = (Cow<'a, str>, JsonText<'a>);
 
+/// Few objects have more fields.
+const USUAL: usize = 8;
+
 /// What came as a request's data, where it was received: its text and, of an object, the fields in their order.
 ///
 /// ```
@@ -84,6 +87,7 @@ impl<'a> Scan<'a> {
         let mut fields = Vec::new();
         self.skip(b'{')?;
         if self.skip(b'}').is_none() {
+            fields.reserve(USUAL);
             loop {
                 let name = self.string()?;
                 self.skip(b':')?;
