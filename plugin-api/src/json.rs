@@ -54,12 +54,7 @@ impl RawJson {
         }
     }
 
-    /// Takes text that is known to be one JSON value on one line.
-    pub(crate) fn of_valid(text: String) -> Self {
-        Self(text.into())
-    }
-
-    /// Copies such text.
+    /// Copies text that is known to be one JSON value on one line.
     pub(crate) fn copy_of_valid(text: &str) -> Self {
         match text {
             "{}" => Self::empty(),

@@ -32,6 +32,7 @@ impl Framing {
             header.format(length as u64, out).ok();
         }
         for part in parts {
+            debug_assert!(!part.contains(['\n', '\r']), "a message is one line");
             out.extend_from_slice(part.as_bytes());
         }
         if self == Self::Line {

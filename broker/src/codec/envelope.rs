@@ -1,4 +1,4 @@
-use std::{borrow::Cow, collections::HashMap};
+use std::borrow::Cow;
 
 use jackfield_plugin_api::{
     Error, ErrorCode,
@@ -127,11 +127,9 @@ pub fn parse(text: &str) -> Result<Message<'_>, Malformed> {
 
 /// What is wrong with text that is no message, without quoting it: it may hold a password.
 fn describe(text: &str) -> String {
-    match serde_json::from_str::<HashMap<String, IgnoredAny>>(text) {
-        Err(error) if !error.is_data() => {
-            format!("not JSON, at line {} column {}", error.line(), error.column())
-        }
-        _ => "not a JSON object".to_owned(),
+    match serde_json::from_str::<IgnoredAny>(text) {
+        Err(error) => format!("not JSON, at line {} column {}", error.line(), error.column()),
+        Ok(_) => "not a JSON object".to_owned(),
     }
 }
 
@@ -171,9 +169,9 @@ impl<'a> Fields<'a> {
         scan.is_at_end().then_some(fields)
     }
 
+    /// Nobody looks into the data of an answer.
     fn scan_data(&self, scan: &mut Scan<'a>) -> Option<Data<'a>> {
-        let is_passed_on = self.result.is_some();
-        if is_passed_on { scan.value().map(Data::whole) } else { scan.data() }
+        if self.result.is_some() { scan.value().map(Data::whole) } else { scan.data() }
     }
 
     fn place(&mut self, name: &str) -> Option<&mut Option<JsonText<'a>>> {
@@ -235,6 +233,8 @@ fn string<'a>(name: &str, json: Option<JsonText<'a>>) -> Result<Option<Cow<'a, s
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use proptest::prelude::*;
     use serde_json::value::RawValue;
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use jackfield_plugin_api::{Caller, PeerCertificate, Who};
 use tokio::net::tcp::OwnedWriteHalf;
 
-use super::{Outbound, PushError, Session, Waiter};
+use super::{Outbound, PushError, Session, Waiter, pace};
 use crate::codec::{CloseReason, Framing, RequestFrame, put_request};
 
 /// The turn that requests of one connection take which must run one after the other. A connection that has no such
@@ -24,6 +24,12 @@ impl Turn {
             let before = self.0.compare_and_swap(&None::<Arc<_>>, Some(Arc::clone(&made)));
             Arc::clone(before.as_ref().unwrap_or(&made))
         })
+    }
+}
+
+impl pace::Sleeper for Link {
+    fn wake_put_off(&self) {
+        self.outbound.wake_put_off();
     }
 }
 
@@ -164,8 +170,17 @@ impl Link {
     ///
     /// # Errors
     /// When the connection takes no more.
-    pub fn push_event(&self, bytes: &Bytes, tid: Option<u64>, limit: usize) -> Result<usize, PushError> {
-        self.judge(self.outbound.push_event(bytes, tid, limit))
+    pub fn push_event(
+        self: &Arc<Self>,
+        bytes: &Bytes,
+        tid: Option<u64>,
+        limit: usize,
+    ) -> Result<usize, PushError> {
+        let pushed = self.judge(self.outbound.push_event(bytes, tid, limit))?;
+        if pushed.puts_off {
+            pace::put_off(Arc::clone(self) as _);
+        }
+        Ok(pushed.written)
     }
 
     /// Queues a request of the broker's, likewise.

@@ -83,6 +83,24 @@ pub enum PushError {
     Full,
 }
 
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// How many bytes of it were written at once.
+    pub written: usize,
+    /// Whether its writer is to be woken later, and nobody has been told so before.
+    pub puts_off: bool,
+}
+
+/// When a writer is woken for what was queued.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wake {
+    /// It is busy, or somebody will wake it.
+    No,
+    Now,
+    Later,
+}
+
 impl Outbound {
     /// An empty queue, of a connection to whose socket others may write.
     pub fn new(writer: Option<Arc<OwnedWriteHalf>>) -> Self {
@@ -95,25 +113,21 @@ impl Outbound {
     /// # Errors
     /// When the connection takes no more.
     pub fn push_answer(&self, limit: usize, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), PushError> {
-        let wakes = self.push(self.queue.lock(), limit, |queue| queue.put_answer(write))?;
-        self.wake_if(wakes);
-        Ok(())
+        self.push(self.queue.lock(), limit, false, |queue| queue.put_answer(write)).map(drop)
     }
 
     /// Queues an event, or writes it at once, and says how many bytes were written; with a `tid` it has to be answered.
+    /// In a row of messages the writer is not woken: that is left to [`wake_put_off`](Self::wake_put_off).
     ///
     /// # Errors
     /// When the connection takes no more.
-    pub fn push_event(&self, bytes: &Bytes, tid: Option<u64>, limit: usize) -> Result<usize, PushError> {
+    pub fn push_event(&self, bytes: &Bytes, tid: Option<u64>, limit: usize) -> Result<Pushed, PushError> {
         let mut written = 0;
-        let wakes = self.push(self.queue.lock(), limit, |queue| {
+        let wake = self.push(self.queue.lock(), limit, pace::puts_off(), |queue| {
             written = queue.put_event(bytes, tid);
             bytes.len() - written
         })?;
-        if wakes {
-            pace::wake(&self.waker);
-        }
-        Ok(written)
+        Ok(Pushed { written, puts_off: wake == Wake::Later })
     }
 
     /// Queues a request of the broker's that `write` appends to a buffer.
@@ -134,33 +148,28 @@ impl Outbound {
             drop(queue);
             return Err(PushError::Closed);
         }
-        let wakes = self.push(queue, limit, |queue| match waiter.take() {
+        let put = |queue: &mut Queue| match waiter.take() {
             Some(waiter) => queue.put_request(tid, waiter, write),
             None => 0,
-        })?;
-        self.wake_if(wakes);
-        Ok(())
+        };
+        self.push(queue, limit, false, put).map(drop)
     }
 
-    fn wake_if(&self, wakes: bool) {
-        if wakes {
-            self.waker.wake();
-        }
-    }
-
-    /// Queues what `put` appends, whose length it says, in order, and says whether the writer has to be woken for it.
+    /// Queues what `put` appends, whose length it says, in order, and wakes the writer if it had nothing to do; where
+    /// it may be put off, the first says so.
     fn push(
         &self,
         mut queue: MutexGuard<'_, Queue>,
         limit: usize,
+        puts_off: bool,
         put: impl FnOnce(&mut Queue) -> usize,
-    ) -> Result<bool, PushError> {
+    ) -> Result<Wake, PushError> {
         if queue.takes == Takes::Nothing {
             return Err(PushError::Closed);
         }
         let was_empty = queue.is_empty();
         let size = put(&mut queue);
-        let wakes = was_empty && !queue.writing && !queue.is_empty();
+        let rested = (was_empty || queue.is_put_off) && !queue.writing && !queue.is_empty();
         let before = self.bytes.fetch_add(size, Ordering::Relaxed);
         // A single message may be larger than the limit: that is no sign of a client that does not read.
         if before > 0 && before + size > limit {
@@ -172,7 +181,23 @@ impl Outbound {
             self.waker.wake();
             return Err(PushError::Full);
         }
-        Ok(wakes)
+        if !rested || puts_off && queue.is_put_off {
+            return Ok(Wake::No);
+        }
+        queue.is_put_off = puts_off;
+        drop(queue);
+        if puts_off {
+            return Ok(Wake::Later);
+        }
+        self.waker.wake();
+        Ok(Wake::Now)
+    }
+
+    /// Wakes the writer if that was put off, and nobody has done so since.
+    pub fn wake_put_off(&self) {
+        if std::mem::take(&mut self.queue.lock().is_put_off) {
+            self.waker.wake();
+        }
     }
 
     /// Takes out what comes first, in order, until it was `most` bytes or more; `false` when there was nothing.
@@ -200,7 +225,8 @@ impl Outbound {
 
     /// The connection's task is going to write: from now on nobody else does, nor wakes it.
     pub fn begin_writing(&self) {
-        self.queue.lock().writing = true;
+        let mut queue = self.queue.lock();
+        (queue.writing, queue.is_put_off) = (true, false);
     }
 
     /// The connection's task has nothing more to write; `false` where there is something by now.
@@ -261,7 +287,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::session::queue::{COPIED, COPIED_IN_ALL};
+    use crate::session::{
+        pace::{Company, Row},
+        queue::{COPIED, COPIED_IN_ALL},
+    };
 
     fn push(outbound: &Outbound, size: usize, limit: usize) -> Result<(), PushError> {
         outbound.push_answer(limit, |out| out.resize(out.len() + size, size as u8))
@@ -359,16 +388,66 @@ mod tests {
         (Outbound::new(Some(Arc::new(write))), read, client)
     }
 
+    fn written(outbound: &Outbound, size: usize, tid: Option<u64>) -> usize {
+        outbound.push_event(&event(size), tid, 100).unwrap().written
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A queue whose writer sleeps, and how often it was woken.
+    fn asleep() -> (Outbound, impl Fn() -> usize) {
+        let (outbound, woken) = (Outbound::new(None), Arc::new(Woken::default()));
+        outbound.register(&Waker::from(Arc::clone(&woken)));
+        (outbound, move || woken.0.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn the_writer_of_events_in_a_row_is_put_off_once() {
+        let (outbound, woken) = asleep();
+        Row::begin().handle(Company::Others, || {
+            assert!(outbound.push_event(&event(5), None, 100).unwrap().puts_off);
+            assert!(!outbound.push_event(&event(5), None, 100).unwrap().puts_off);
+        });
+        assert_eq!(woken(), 0);
+        outbound.wake_put_off();
+        assert_eq!(woken(), 1);
+        outbound.wake_put_off();
+        assert_eq!(woken(), 1);
+    }
+
+    #[test]
+    fn what_others_queue_wakes_who_was_put_off() {
+        let (outbound, woken) = asleep();
+        let row = Row::begin();
+        row.handle(Company::Others, || outbound.push_event(&event(5), None, 100).unwrap());
+        push(&outbound, 5, 100).unwrap();
+        assert_eq!(woken(), 1);
+        outbound.wake_put_off();
+        assert_eq!(woken(), 1);
+        outbound.register(&Waker::from(Arc::new(Woken::default())));
+        outbound.begin_writing();
+        row.handle(Company::Others, || {
+            assert!(!outbound.push_event(&event(5), None, 100).unwrap().puts_off, "it writes");
+        });
+    }
+
     #[tokio::test]
     async fn an_event_is_written_at_once_where_nothing_waits() {
         let (outbound, _read, mut client) = connected().await;
         pace::rested();
-        assert_eq!(outbound.push_event(&event(9), None, 100), Ok(9));
-        assert_eq!(outbound.push_event(&event(8), Some(3), 100), Ok(8));
-        assert_eq!(outbound.push_event(&event(7), None, 100), Ok(0), "an id waits to be noted");
+        assert_eq!(written(&outbound, 9, None), 9);
+        assert_eq!(written(&outbound, 8, Some(3)), 8);
+        assert_eq!(written(&outbound, 7, None), 0, "an id waits to be noted");
         assert_eq!(taken(&outbound, 100), [(0, 0), (3, 0), (7, 7)]);
         outbound.begin_writing();
-        assert_eq!(outbound.push_event(&event(6), None, 100), Ok(0), "the task writes");
+        assert_eq!(written(&outbound, 6, None), 0, "the task writes");
         assert!(!outbound.end_writing());
         assert_eq!(outbound.discard(), 1);
         let mut received = [0; 17];
@@ -384,7 +463,7 @@ mod tests {
             pace::rested();
             sent += 1;
             let bytes = Bytes::from(vec![sent as u8; 2000]);
-            match outbound.push_event(&bytes, None, usize::MAX).unwrap() {
+            match outbound.push_event(&bytes, None, usize::MAX).unwrap().written {
                 2000 => {}
                 written => break 2000 - written,
             }

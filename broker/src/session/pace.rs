@@ -1,31 +1,39 @@
 use std::{
     cell::{Cell, RefCell},
-    task::Waker,
+    marker::PhantomData,
+    sync::Arc,
     time::{Duration, Instant},
 };
-
-use futures_util::task::AtomicWaker;
 
 /// So many events a thread writes at once before it has nothing to do again, or so long has passed: as long as it has
 /// always something to do, what is written together is cheaper.
 const MOST: u32 = 512;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// So long those wait at most who have something to write, while one message after another is handled that may give
-/// them more. Woken for the first, another thread would write it alone.
-const LONGEST_WAIT: Duration = Duration::from_micros(500);
+/// When those who have something to write have waited so long, they are woken although there are more messages in the
+/// row. What is being handled at that time is handled before, be it a slow plugin.
+const LONG: Duration = Duration::from_micros(500);
+
+/// Among so many that are put off the time is looked at once.
+const SOME: usize = 64;
 
 /// Room for so many is kept.
 const KEPT: usize = 1024;
 
 thread_local! {
     static PACE: Cell<Pace> = const { Cell::new(Pace { company: Company::None, written: 0, until: None }) };
-    static WAITING: RefCell<Waiting> = const { RefCell::new(Waiting { wakers: Vec::new(), since: None }) };
+    static WAITING: RefCell<Waiting> = const { RefCell::new(Waiting { sleepers: Vec::new(), since: None }) };
+}
+
+/// Has something to write, and no need to know before others have given it more.
+pub trait Sleeper: Send + Sync {
+    /// Wakes it, if nobody else has done so.
+    fn wake_put_off(&self);
 }
 
 /// Those who are to be woken when a row of messages is handled.
 struct Waiting {
-    wakers: Vec<Waker>,
+    sleepers: Vec<Arc<dyn Sleeper>>,
     /// Since when the first of them waits.
     since: Option<Instant>,
 }
@@ -48,15 +56,18 @@ pub enum Company {
     Others,
 }
 
-/// Messages that are handled one after the other. Those who get something to write by it are woken when all are
-/// handled, or sooner when that takes long.
+/// Messages that are handled one after the other. Those who get events to write by it are woken when all are handled,
+/// or sooner when that takes long: woken by the first, another thread would write it alone.
 #[derive(Debug)]
-pub struct Row(());
+pub struct Row {
+    /// It is of this thread.
+    _here: PhantomData<*const ()>,
+}
 
 impl Row {
     /// To be held as long as there are more.
     pub fn begin() -> Self {
-        Self(())
+        Self { _here: PhantomData }
     }
 
     /// Handles one. The receivers of an event that comes by itself are written to at once, which spares the task of
@@ -71,9 +82,7 @@ impl Row {
             }
         }
 
-        if WAITING.with_borrow(|waiting| waiting.since.is_some_and(|since| since.elapsed() >= LONGEST_WAIT)) {
-            wake_all();
-        }
+        wake_after_long();
         PACE.set(Pace { company, ..PACE.get() });
         let _over = Over;
         handle()
@@ -86,27 +95,41 @@ impl Drop for Row {
     }
 }
 
-fn wake_all() {
-    let mut wakers = WAITING.with_borrow_mut(|waiting| {
-        waiting.since = None;
-        std::mem::take(&mut waiting.wakers)
-    });
-    wakers.drain(..).for_each(Waker::wake);
-    if wakers.capacity() <= KEPT {
-        WAITING.with_borrow_mut(|waiting| waiting.wakers = wakers);
+fn wake_after_long() {
+    if WAITING.with_borrow(|waiting| waiting.since.is_some_and(|since| since.elapsed() >= LONG)) {
+        wake_all();
     }
 }
 
-/// Wakes who has something to write by now, or has it wait for the end of the row.
-pub(super) fn wake(waker: &AtomicWaker) {
-    if PACE.get().company == Company::None {
-        return waker.wake();
-    }
-    let Some(waker) = waker.take() else { return };
-    WAITING.with_borrow_mut(|waiting| {
-        waiting.since.get_or_insert_with(Instant::now);
-        waiting.wakers.push(waker);
+fn wake_all() {
+    let mut sleepers = WAITING.with_borrow_mut(|waiting| {
+        waiting.since = None;
+        std::mem::take(&mut waiting.sleepers)
     });
+    // Not while it is borrowed: whoever is woken, or let go of, may come back here.
+    sleepers.drain(..).for_each(|sleeper| sleeper.wake_put_off());
+    WAITING.with_borrow_mut(|waiting| {
+        if waiting.sleepers.capacity() == 0 && sleepers.capacity() <= KEPT {
+            waiting.sleepers = sleepers;
+        }
+    });
+}
+
+/// Whether who gets an event now is to be put off.
+pub(super) fn puts_off() -> bool {
+    PACE.get().company == Company::Others
+}
+
+/// Wakes it later.
+pub(super) fn put_off(sleeper: Arc<dyn Sleeper>) {
+    let looks = WAITING.with_borrow_mut(|waiting| {
+        waiting.since.get_or_insert_with(Instant::now);
+        waiting.sleepers.push(sleeper);
+        waiting.sleepers.len().is_multiple_of(SOME)
+    });
+    if looks {
+        wake_after_long();
+    }
 }
 
 /// This thread of the runtime has nothing to do. For
@@ -138,11 +161,7 @@ pub(super) fn allows() -> bool {
 mod tests {
     use std::{
         panic::AssertUnwindSafe,
-        sync::{
-            Arc,
-            atomic::{AtomicUsize, Ordering},
-        },
-        task::Wake,
+        sync::atomic::{AtomicUsize, Ordering},
     };
 
     use super::*;
@@ -159,57 +178,70 @@ mod tests {
     }
 
     #[derive(Default)]
-    struct Woken(AtomicUsize);
+    struct Counting(AtomicUsize);
 
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
+    impl Sleeper for Counting {
+        fn wake_put_off(&self) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn sleeper() -> (Arc<Woken>, AtomicWaker) {
-        let (woken, waker) = (Arc::new(Woken::default()), AtomicWaker::new());
-        waker.register(&Waker::from(Arc::clone(&woken)));
-        (woken, waker)
-    }
+    impl Counting {
+        fn put_off(self: &Arc<Self>) {
+            put_off(Arc::clone(self) as _);
+        }
 
-    fn times(woken: &Woken) -> usize {
-        woken.0.load(Ordering::Relaxed)
+        fn times(&self) -> usize {
+            self.0.load(Ordering::Relaxed)
+        }
     }
 
     #[test]
     fn who_has_something_to_write_is_woken_when_the_row_is_handled() {
-        let (first, first_waker) = sleeper();
-        let (second, second_waker) = sleeper();
+        let sleeper = Arc::new(Counting::default());
         let row = Row::begin();
-        row.handle(Company::None, || wake(&second_waker));
-        assert_eq!(times(&second), 1, "by itself");
+        row.handle(Company::None, || assert!(!puts_off()));
         row.handle(Company::Others, || {
-            wake(&first_waker);
-            wake(&first_waker);
+            assert!(puts_off());
+            sleeper.put_off();
         });
-        assert_eq!(times(&first), 0);
+        row.handle(Company::Others, || ());
+        assert_eq!(sleeper.times(), 0);
         drop(row);
-        assert_eq!(times(&first), 1);
+        assert_eq!(sleeper.times(), 1);
     }
 
     #[test]
-    fn nobody_waits_for_a_long_row_nor_for_one_that_panics() {
-        let (woken, waker) = sleeper();
+    fn nobody_waits_for_a_long_row_nor_for_a_long_message() {
+        let (sleeper, others) = (Arc::new(Counting::default()), Arc::new(Counting::default()));
         let row = Row::begin();
-        row.handle(Company::Others, || wake(&waker));
+        row.handle(Company::Others, || sleeper.put_off());
+        pass_time();
+        row.handle(Company::Others, || assert_eq!(sleeper.times(), 1));
+        row.handle(Company::Others, || {
+            sleeper.put_off();
+            pass_time();
+            (1..SOME).for_each(|_| others.put_off());
+            assert_eq!((sleeper.times(), others.times()), (2, SOME - 1));
+        });
+    }
+
+    fn pass_time() {
         let begun = Instant::now();
-        while begun.elapsed() < LONGEST_WAIT {}
-        row.handle(Company::Others, || assert_eq!(times(&woken), 1));
-        let (woken, waker) = sleeper();
-        let panicked = std::panic::catch_unwind(AssertUnwindSafe(move || {
-            row.handle(Company::Others, || {
-                wake(&waker);
+        while begun.elapsed() < LONG {}
+    }
+
+    #[test]
+    fn a_row_that_panics_wakes_too() {
+        let sleeper = Arc::new(Counting::default());
+        let panicked = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            Row::begin().handle(Company::Others, || {
+                sleeper.put_off();
                 panic!("a handler");
             });
         }));
         assert!(panicked.is_err());
-        assert_eq!(times(&woken), 1);
+        assert_eq!(sleeper.times(), 1);
     }
 
     #[test]

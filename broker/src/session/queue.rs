@@ -22,6 +22,8 @@ pub(super) struct Queue {
     pub(super) writer: Option<Arc<OwnedWriteHalf>>,
     /// Whether the connection's task has something to write, or may have soon. It looks here once more before it rests.
     pub(super) writing: bool,
+    /// Whether somebody will wake the task for what waits: when that is more.
+    pub(super) is_put_off: bool,
     pub(super) takes: Takes,
     slots: VecDeque<Slot>,
     /// The bytes of all slots that have none of their own, in a row.

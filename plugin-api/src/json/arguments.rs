@@ -1,6 +1,7 @@
 use serde::{
     Deserializer,
     de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, Visitor, value::BorrowedStrDeserializer},
+    forward_to_deserialize_any,
 };
 use serde_json::Error;
 
@@ -74,7 +75,8 @@ impl<'a> Arguments<'a> {
             text.push_str(value.as_str());
         }
         text.push('}');
-        RawJson::of_valid(text)
+        // The values are as they were received, be it on several lines.
+        JsonText::of_any(&text).to_json()
     }
 
     /// Reads them into a type.
@@ -122,7 +124,12 @@ impl<'de, I: Iterator<Item = (&'de str, JsonText<'de>)>> Deserializer<'de> for O
     type Error = Error;
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_map(Entries { fields: self.0, value: None })
+        let mut entries = Entries { fields: self.0, value: None };
+        let read = visitor.visit_map(&mut entries)?;
+        match (entries.value, entries.fields.next()) {
+            (None, None) => Ok(read),
+            _ => Err(Error::custom("more fields than were read")),
+        }
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -152,13 +159,13 @@ struct Entries<'de, I> {
     value: Option<JsonText<'de>>,
 }
 
-impl<'de, I: Iterator<Item = (&'de str, JsonText<'de>)>> MapAccess<'de> for Entries<'de, I> {
+impl<'de, I: Iterator<Item = (&'de str, JsonText<'de>)>> MapAccess<'de> for &mut Entries<'de, I> {
     type Error = Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
         let Some((name, value)) = self.fields.next() else { return Ok(None) };
         self.value = Some(value);
-        seed.deserialize(BorrowedStrDeserializer::new(name)).map(Some)
+        seed.deserialize(Name(name)).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
@@ -167,24 +174,57 @@ impl<'de, I: Iterator<Item = (&'de str, JsonText<'de>)>> MapAccess<'de> for Entr
     }
 }
 
+/// A field's name. What is no string or choice of names to its type is the parser's.
+struct Name<'a>(&'a str);
+
+impl<'de> Deserializer<'de> for Name<'de> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_borrowed_str(self.0)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, _: V) -> Result<V::Value, Error> {
+        Err(Error::custom("not read as a name"))
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        BorrowedStrDeserializer::new(self.0).deserialize_enum(name, variants, visitor)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
 /// A field's value. Strings without escapes, and what is passed on, are not parsed: the text is known to be valid.
 struct Value<'a>(JsonText<'a>);
-
-macro_rules! strings {
-    ($($method:ident)*) => {$(
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-            match self.0.plain_string() {
-                Some(text) => visitor.visit_borrowed_str(text),
-                None => serde_json::Deserializer::from_str(self.0.as_str()).$method(visitor),
-            }
-        }
-    )*};
-}
 
 macro_rules! parsed {
     ($($method:ident($($name:ident: $type:ty),*))*) => {$(
         fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, Self::Error> {
-            serde_json::Deserializer::from_str(self.0.as_str()).$method($($name,)* visitor)
+            let mut parser = serde_json::Deserializer::from_str(self.0.as_str());
+            let value = parser.$method($($name,)* visitor)?;
+            parser.end().map(|()| value)
+        }
+    )*};
+}
+
+macro_rules! strings {
+    ($($method:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+            if let Some(text) = self.0.plain_string() {
+                return visitor.visit_borrowed_str(text);
+            }
+            let mut parser = serde_json::Deserializer::from_str(self.0.as_str());
+            let value = parser.$method(visitor)?;
+            parser.end().map(|()| value)
         }
     )*};
 }
@@ -226,9 +266,9 @@ impl<'de> Deserializer<'de> for Value<'de> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, HashMap};
 
-    use super::*;
+    use super::{super::Scan, *};
     use crate::{EventMode, RawObject, SessionId};
     use proptest::prelude::*;
     use serde::Deserialize;
@@ -310,6 +350,73 @@ mod tests {
         assert_eq!(read::<BTreeMap<u8, u8>>(r#"{"1":2}"#).unwrap()[&1], 2);
         assert_eq!(read::<RawJson>(r#"{"a": 1.0}"#).unwrap().as_str(), r#"{"a": 1.0}"#);
         assert_eq!(read::<serde_json::Value>(r#"{"a":"b"}"#).unwrap()["a"], "b");
+    }
+
+    #[test]
+    fn what_is_filled_in_is_on_one_line() {
+        let mut scan = Scan::new("{\"x\":[\n{\"tid\":5}\r\n]}");
+        let data = scan.data().unwrap();
+        let (_, value) = &data.fields().unwrap()[0];
+        let filled = Arguments::filled(vec![("d", JsonText::of_any("1")), ("x", *value)], data.text());
+        assert_eq!(filled.to_json().as_str(), r#"{"d":1,"x":[ {"tid":5}  ]}"#);
+        let raw: BTreeMap<String, RawJson> = filled.read().unwrap();
+        assert_eq!(raw["x"].as_str(), r#"[ {"tid":5}  ]"#);
+    }
+
+    #[test]
+    fn numbers_are_read_to_their_end() {
+        #[derive(Debug, Deserialize)]
+        struct Wide {
+            _n: u128,
+        }
+        for bad in ["1.5", "2e1", "1e999"] {
+            assert!(read::<Wide>(&format!(r#"{{"_n":{bad}}}"#)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_are_what_the_parser_makes_of_them() {
+        #[derive(PartialEq, Eq, PartialOrd, Ord, Debug, Deserialize)]
+        struct Id(String);
+
+        #[derive(PartialEq, Eq, PartialOrd, Ord, Debug, Deserialize)]
+        enum Kind {
+            A,
+        }
+
+        assert!(read::<BTreeMap<Id, u8>>(r#"{"a b":1}"#).unwrap().contains_key(&Id("a b".into())));
+        assert!(read::<BTreeMap<Kind, u8>>(r#"{"A":1}"#).unwrap().contains_key(&Kind::A));
+        assert!(read::<BTreeMap<Option<String>, u8>>(r#"{"a":1}"#).unwrap().contains_key(&Some("a".into())));
+        let raw = read::<HashMap<RawJson, u8>>(r#"{"a b":1}"#).unwrap();
+        assert_eq!(raw.keys().next().unwrap().as_str(), r#""a b""#);
+    }
+
+    #[test]
+    fn who_reads_the_first_field_alone_has_not_read_them() {
+        struct First;
+
+        impl<'de> Deserialize<'de> for First {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct FirstVisitor;
+
+                impl<'de> Visitor<'de> for FirstVisitor {
+                    type Value = First;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("an object")
+                    }
+
+                    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<First, M::Error> {
+                        map.next_entry::<String, u8>().map(|_| First)
+                    }
+                }
+
+                deserializer.deserialize_map(FirstVisitor)
+            }
+        }
+
+        assert!(read::<First>(r#"{"a":1}"#).is_ok());
+        assert!(read::<First>(r#"{"a":1,"b":2}"#).is_err());
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, cell::OnceCell, fmt};
 
 use super::{JsonText, RawJson, Scan};
 
@@ -7,6 +7,10 @@ pub(crate) type Field<'a> = (Cow<'a, str>, JsonText<'a>);
 
 /// Few objects have more fields.
 const USUAL: usize = 8;
+
+/// Of an object with more fields these are not told apart before somebody asks for them: they take more memory than the
+/// text does.
+const MOST: usize = 64;
 
 /// What came as a request's data, where it was received: its text and, of an object, the fields in their order.
 ///
@@ -20,13 +24,14 @@ const USUAL: usize = 8;
 /// ```
 pub struct Data<'a> {
     text: JsonText<'a>,
-    fields: Option<Vec<Field<'a>>>,
+    /// `None` for what is no object; empty as long as nobody has looked.
+    fields: OnceCell<Option<Vec<Field<'a>>>>,
 }
 
 impl<'a> Data<'a> {
-    /// A value that is nobody's to look into.
+    /// A value that nobody has looked into, and perhaps nobody will.
     pub fn whole(text: JsonText<'a>) -> Self {
-        Self { text, fields: None }
+        Self { text, fields: OnceCell::new() }
     }
 
     /// The text.
@@ -41,25 +46,19 @@ impl<'a> Data<'a> {
 
     /// `None` for what is no object.
     pub(crate) fn fields(&self) -> Option<&[Field<'a>]> {
-        self.fields.as_deref()
+        self.fields.get_or_init(|| Scan::new(self.text.as_str()).fields(usize::MAX)).as_deref()
     }
 }
 
 impl Default for Data<'_> {
     fn default() -> Self {
-        Self { text: JsonText::default(), fields: Some(Vec::new()) }
-    }
-}
-
-impl<'a> From<JsonText<'a>> for Data<'a> {
-    fn from(text: JsonText<'a>) -> Self {
-        Scan::new(text.as_str()).data().unwrap_or(Self::whole(text))
+        Self::whole(JsonText::default())
     }
 }
 
 impl<'a> From<&'a RawJson> for Data<'a> {
     fn from(json: &'a RawJson) -> Self {
-        Self::from(JsonText::from(json))
+        Self::whole(JsonText::from(json))
     }
 }
 
@@ -70,35 +69,36 @@ impl fmt::Debug for Data<'_> {
 }
 
 impl<'a> Scan<'a> {
-    /// The value that comes next, with its fields where it is an object. One that has a name which means nothing is
-    /// taken as a whole; see [`JsonText::text`].
+    /// The value that comes next, and its fields where it is an object that has not too many.
     pub fn data(&mut self) -> Option<Data<'a>> {
+        self.peek()?;
         let mut scan = self.clone();
-        if let Some(object) = scan.object() {
+        if let Some(fields) = scan.fields(MOST) {
+            let text = self.passed_by(&scan)?;
             *self = scan;
-            return Some(object);
+            return Some(Data { text, fields: OnceCell::from(Some(fields)) });
         }
         self.value().map(Data::whole)
     }
 
-    fn object(&mut self) -> Option<Data<'a>> {
-        self.peek()?;
-        let start = self.clone();
+    /// The fields of the object that comes next. `None` also where there are more than `most`, or where one has a name
+    /// that means nothing; see [`JsonText::text`].
+    fn fields(&mut self, most: usize) -> Option<Vec<Field<'a>>> {
         let mut fields = Vec::new();
         self.skip(b'{')?;
-        if self.skip(b'}').is_none() {
-            fields.reserve(USUAL);
-            loop {
-                let name = self.string()?;
-                self.skip(b':')?;
-                fields.push((name, self.value()?));
-                if self.skip(b',').is_none() {
-                    break;
-                }
-            }
-            self.skip(b'}')?;
+        if self.skip(b'}').is_some() {
+            return Some(fields);
         }
-        Some(Data { text: start.passed_by(self)?, fields: Some(fields) })
+        fields.reserve(USUAL);
+        while fields.len() < most {
+            let name = self.string()?;
+            self.skip(b':')?;
+            fields.push((name, self.value()?));
+            if self.skip(b',').is_none() {
+                return self.skip(b'}').map(|()| fields);
+            }
+        }
+        None
     }
 }
 
@@ -145,6 +145,18 @@ mod tests {
         scan.skip(b',').unwrap();
         assert_eq!(scan.data().unwrap().text().as_str(), "7");
         assert!(scan.data().is_none());
+    }
+
+    #[test]
+    fn many_fields_are_found_when_they_are_asked_for() {
+        for count in [MOST, MOST + 1, 10 * MOST] {
+            let text = format!("{{{}}}", vec!["\"a\":1"; count].join(","));
+            let mut scan = Scan::new(&text);
+            let data = scan.data().unwrap();
+            assert!(scan.is_at_end());
+            assert_eq!(data.fields.get().is_some(), count <= MOST);
+            assert_eq!(data.fields().unwrap().len(), count);
+        }
     }
 
     fn value() -> impl Strategy<Value = Value> {

@@ -148,6 +148,43 @@ async fn newlines_from_a_websocket_never_reach_a_tcp_line() {
     assert_eq!(compact(&raw_field(&line, "data")), compact(&body));
 }
 
+#[tokio::test]
+async fn nor_does_one_in_data_that_defaults_were_filled_into() {
+    let broker = Broker::start(Options::default()).await;
+    let mut ann = broker.connect(Transport::Ws).await;
+    let forged = r#"{"result":"ok","tid":1}"#;
+    send(&mut ann, "core/user/login", &format!("{{\"user\":\"ann\",\"device\":[\n{forged}\r\n]}}"), 999)
+        .await;
+    ann.response(999).await;
+    let mut admin = broker.admin(Transport::Tcp).await;
+    send(&mut admin, "core/user/get", r#"{"user":"ann"}"#, 1000).await;
+    let line = admin.response_text(1000).await;
+    assert!(line.contains(forged) && !line.contains(['\n', '\r']), "{line:?}");
+
+    let mut worker = broker.admin(Transport::Tcp).await;
+    let schema = json!({"type": "object", "properties": {"size": {"default": 1}}});
+    worker.ok("core/registry/register", json!({"class": "work", "data_schema": schema})).await;
+    send(&mut ann, "work/core/do", &format!("{{\"x\":[\n{forged}\n]}}"), 1001).await;
+    let line = worker.next_request_text().await;
+    assert_eq!(compact(&raw_field(&line, "data")), compact(&format!(r#"{{"size":1,"x":[{forged}]}}"#)));
+    assert!(!line.contains(['\n', '\r']), "{line:?}");
+}
+
+#[tokio::test]
+async fn fields_may_come_in_any_order_with_any_others_between() {
+    on_both(async |transport| {
+        let broker = Broker::start(Options::default()).await;
+        let mut admin = broker.admin(transport).await;
+        let get = r#""data":{"user":"admin"},"cmd":"get","subclass":"user","class":"core""#;
+        let before = [r#""result":0"#, r#""ack":1,"result":"ok""#, r#""tid":1,"x":{}"#];
+        for (before, tid) in before.iter().zip(1000..) {
+            admin.send_text(&format!("{{{before},{get},\"tid\":{tid}}}")).await;
+            assert_eq!(admin.response(tid).await["result"], "ok", "{before}");
+        }
+    })
+    .await;
+}
+
 /// JSON as someone might type it, on one line.
 fn any_json() -> impl Strategy<Value = String> {
     let number = "-?(0|[1-9][0-9]{0,25})(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?";
