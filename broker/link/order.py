@@ -12,10 +12,12 @@ import json
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 
 LOADS = [
     ["rpc", "--connections", "4"],
@@ -57,6 +59,10 @@ def record(binary, directory):
     broker = subprocess.Popen(command, stderr=log)
     try:
         listeners = wait_for(ready)["listeners"]
+        # Whoever looks whether it listens.
+        for url in listeners:
+            address = urllib.parse.urlsplit(url)
+            socket.create_connection((address.hostname, address.port)).close()
         time.sleep(2)
         dump(broker.pid)
         for url in listeners:

@@ -54,7 +54,7 @@ impl<'a> JsonText<'a> {
     /// ```
     /// use jackfield_plugin_api::json::Scan;
     ///
-    /// assert_eq!(Scan::new(r#""caf\u00e9""#).value().unwrap().text().unwrap(), "café");
+    /// assert_eq!(Scan::new(r#""\u00e9""#).value().unwrap().text().unwrap(), "é");
     /// assert!(Scan::new("7").value().unwrap().text().is_none());
     /// ```
     pub fn text(self) -> Option<Cow<'a, str>> {
