@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes order.ld: the functions that run while a broker starts, then those that run under load, each once.
 
-    CARGO_PROFILE_RELEASE_STRIP=none cargo build --release
+    cargo rustc --release --bin jackfield -- -C strip=none
     broker/link/order.py target/release/jackfield
 
 Needs valgrind. A function that is not in the list any more is linked as any other; so the list need not follow every
