@@ -149,23 +149,15 @@ impl<'a> Fields<'a> {
     /// `None` for text that is no JSON object.
     fn of(text: &'a str) -> Option<Self> {
         let (mut fields, mut scan) = (Self::default(), Scan::new(text));
-        scan.skip(b'{')?;
-        if scan.skip(b'}').is_none() {
-            loop {
-                let name = scan.string()?;
-                scan.skip(b':')?;
-                // Of a repeated field the last counts.
-                match fields.place(&name) {
-                    Some(place) => *place = Some(scan.value()?),
-                    None if name == "data" => fields.data = Some(fields.scan_data(&mut scan)?),
-                    None => drop(scan.value()?),
-                }
-                if scan.skip(b',').is_none() {
-                    break;
-                }
+        scan.object(|scan, name| {
+            // Of a repeated field the last counts.
+            match fields.place(&name) {
+                Some(place) => *place = Some(scan.value()?),
+                None if name == "data" => fields.data = Some(fields.scan_data(scan)?),
+                None => drop(scan.value()?),
             }
-            scan.skip(b'}')?;
-        }
+            Some(())
+        })?;
         scan.is_at_end().then_some(fields)
     }
 

@@ -92,15 +92,6 @@ pub struct Pushed {
     pub puts_off: bool,
 }
 
-/// When a writer is woken for what was queued.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wake {
-    /// It is busy, or somebody will wake it.
-    No,
-    Now,
-    Later,
-}
-
 impl Outbound {
     /// An empty queue, of a connection to whose socket others may write.
     pub fn new(writer: Option<Arc<OwnedWriteHalf>>) -> Self {
@@ -123,11 +114,11 @@ impl Outbound {
     /// When the connection takes no more.
     pub fn push_event(&self, bytes: &Bytes, tid: Option<u64>, limit: usize) -> Result<Pushed, PushError> {
         let mut written = 0;
-        let wake = self.push(self.queue.lock(), limit, pace::puts_off(), |queue| {
+        let puts_off = self.push(self.queue.lock(), limit, pace::puts_off(), |queue| {
             written = queue.put_event(bytes, tid);
             bytes.len() - written
         })?;
-        Ok(Pushed { written, puts_off: wake == Wake::Later })
+        Ok(Pushed { written, puts_off })
     }
 
     /// Queues a request of the broker's that `write` appends to a buffer.
@@ -155,15 +146,15 @@ impl Outbound {
         self.push(queue, limit, false, put).map(drop)
     }
 
-    /// Queues what `put` appends, whose length it says, in order, and wakes the writer if it had nothing to do; where
-    /// it may be put off, the first says so.
+    /// Queues what `put` appends, whose length it says, in order, and wakes the writer if it had nothing to do. `true`
+    /// where that may be put off: somebody has to wake it later.
     fn push(
         &self,
         mut queue: MutexGuard<'_, Queue>,
         limit: usize,
         puts_off: bool,
         put: impl FnOnce(&mut Queue) -> usize,
-    ) -> Result<Wake, PushError> {
+    ) -> Result<bool, PushError> {
         if queue.takes == Takes::Nothing {
             return Err(PushError::Closed);
         }
@@ -182,15 +173,14 @@ impl Outbound {
             return Err(PushError::Full);
         }
         if !rested || puts_off && queue.is_put_off {
-            return Ok(Wake::No);
+            return Ok(false);
         }
         queue.is_put_off = puts_off;
         drop(queue);
-        if puts_off {
-            return Ok(Wake::Later);
+        if !puts_off {
+            self.waker.wake();
         }
-        self.waker.wake();
-        Ok(Wake::Now)
+        Ok(puts_off)
     }
 
     /// Wakes the writer if that was put off, and nobody has done so since.

@@ -3,7 +3,7 @@ use serde::{
     de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, Visitor, value::BorrowedStrDeserializer},
     forward_to_deserialize_any,
 };
-use serde_json::Error;
+use serde_json::{Error, de::StrRead};
 
 use super::{
     JsonText, RawJson,
@@ -206,12 +206,21 @@ impl<'de> Deserializer<'de> for Name<'de> {
 /// A field's value. Strings without escapes, and what is passed on, are not parsed: the text is known to be valid.
 struct Value<'a>(JsonText<'a>);
 
+impl<'de> Value<'de> {
+    fn parse<T>(
+        self,
+        read: impl FnOnce(&mut serde_json::Deserializer<StrRead<'de>>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut parser = serde_json::Deserializer::from_str(self.0.as_str());
+        let value = read(&mut parser)?;
+        parser.end().map(|()| value)
+    }
+}
+
 macro_rules! parsed {
     ($($method:ident($($name:ident: $type:ty),*))*) => {$(
         fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, Self::Error> {
-            let mut parser = serde_json::Deserializer::from_str(self.0.as_str());
-            let value = parser.$method($($name,)* visitor)?;
-            parser.end().map(|()| value)
+            self.parse(|parser| parser.$method($($name,)* visitor))
         }
     )*};
 }
@@ -219,12 +228,10 @@ macro_rules! parsed {
 macro_rules! strings {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-            if let Some(text) = self.0.plain_string() {
-                return visitor.visit_borrowed_str(text);
+            match self.0.plain_string() {
+                Some(text) => visitor.visit_borrowed_str(text),
+                None => self.parse(|parser| parser.$method(visitor)),
             }
-            let mut parser = serde_json::Deserializer::from_str(self.0.as_str());
-            let value = parser.$method(visitor)?;
-            parser.end().map(|()| value)
         }
     )*};
 }

@@ -85,20 +85,14 @@ impl<'a> Scan<'a> {
     /// that means nothing; see [`JsonText::text`].
     fn fields(&mut self, most: usize) -> Option<Vec<Field<'a>>> {
         let mut fields = Vec::new();
-        self.skip(b'{')?;
-        if self.skip(b'}').is_some() {
-            return Some(fields);
-        }
-        fields.reserve(USUAL);
-        while fields.len() < most {
-            let name = self.string()?;
-            self.skip(b':')?;
-            fields.push((name, self.value()?));
-            if self.skip(b',').is_none() {
-                return self.skip(b'}').map(|()| fields);
+        self.object(|scan, name| {
+            if fields.is_empty() {
+                fields.reserve(USUAL);
             }
-        }
-        None
+            fields.push((name, scan.value()?));
+            (fields.len() <= most).then_some(())
+        })?;
+        Some(fields)
     }
 }
 

@@ -83,6 +83,22 @@ impl<'a> Scan<'a> {
         Some(if has_escapes { JsonText::of_any(text) } else { JsonText::of_plain_string(text) })
     }
 
+    /// The object that comes next: `field` passes over the value of each.
+    pub fn object(&mut self, mut field: impl FnMut(&mut Self, Cow<'a, str>) -> Option<()>) -> Option<()> {
+        self.skip(b'{')?;
+        if self.skip(b'}').is_some() {
+            return Some(());
+        }
+        loop {
+            let name = self.string()?;
+            self.skip(b':')?;
+            field(self, name)?;
+            if self.skip(b',').is_none() {
+                return self.skip(b'}');
+            }
+        }
+    }
+
     /// What the string says that comes next: an object's field's name. `None` also for one that means nothing; see
     /// [`JsonText::text`].
     pub fn string(&mut self) -> Option<Cow<'a, str>> {
