@@ -84,7 +84,7 @@ impl Connection {
                     Poll::Ready(true) if !quiet => {}
                     flushed => return flushed,
                 }
-                if self.poll_relayed(cx).is_pending() && self.home.link.outbound.end_writing() {
+                if self.poll_relayed(cx).is_pending() && self.home.link.outbound.end_writing(None) {
                     return Poll::Pending;
                 }
             }

@@ -26,7 +26,7 @@ use crate::{
     router::Router,
     session::{
         Item, Link,
-        pace::{Company, Row},
+        pace::{self, Company, Row},
     },
     telemetry::DropReason,
     transport::{Channel, Inbound, Input, Stream},
@@ -225,7 +225,7 @@ impl Connection {
                 Poll::Pending => {}
             }
             // Last of all: from here on others may write.
-            if self.channel.pending() > 0 || self.home.link.outbound.end_writing() {
+            if self.channel.pending() > 0 || self.home.link.outbound.end_writing(self.due_from()) {
                 return Poll::Pending;
             }
         }
@@ -274,15 +274,13 @@ impl Connection {
             let (channel, open) = (&mut self.channel, &mut self.open);
             let answer = self.config.timeouts.answer;
             let mut deadline = None;
-            let mut expect = |tid, expected| {
-                let deadline = *deadline.get_or_insert_with(|| Instant::now() + answer);
-                open.insert(tid, expected, deadline);
-            };
+            let mut deadline = || *deadline.get_or_insert_with(|| Instant::now() + answer);
             let more = self.home.link.outbound.take(BATCH_BYTES, |item| match item {
                 Item::Bytes(bytes) => channel.tail().extend_from_slice(bytes),
                 Item::Shared(bytes) => channel.push(bytes),
-                Item::Event(tid) => expect(tid, Expected::Event),
-                Item::Request(tid, waiter) => expect(tid, Expected::Answer(waiter)),
+                Item::Event(tid) => open.insert(tid, Expected::Event, deadline()),
+                Item::Written(tid, at) => open.insert(tid, Expected::Event, at + answer),
+                Item::Request(tid, waiter) => open.insert(tid, Expected::Answer(waiter), deadline()),
             });
             if !more {
                 return;
@@ -362,6 +360,10 @@ impl Connection {
         let mut input = std::mem::replace(&mut self.input, Input::new(self.home.link.framing));
         let handled = self.handle_input(&mut input, limit, cx);
         self.input = input;
+        match pace::take_written() {
+            0 => {}
+            written => self.home.endpoint.sessions.metrics.bytes_sent.increment(written as u64),
+        }
         handled.map(|any| any || progress)
     }
 

@@ -56,6 +56,11 @@ impl Connection {
         Poll::Ready(())
     }
 
+    /// From when on an answer is due after the connection next wakes by itself.
+    pub(super) fn due_from(&self) -> Option<Instant> {
+        self.timers.sleep.as_ref()?.deadline().checked_sub(self.config.timeouts.answer)
+    }
+
     fn next_time(&self) -> Instant {
         let timeouts = &self.config.timeouts;
         let by_state = match self.home.link.session() {

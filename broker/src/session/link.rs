@@ -28,6 +28,10 @@ impl Turn {
 }
 
 impl pace::Sleeper for Link {
+    fn write_put_off(&self, least: usize) -> usize {
+        self.outbound.write_put_off(least)
+    }
+
     fn wake_put_off(&self) {
         self.outbound.wake_put_off();
     }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use jackfield_plugin_api::{Call, Context, Error, RawJson};
 use parking_lot::{Mutex, MutexGuard};
-use tokio::{net::tcp::OwnedWriteHalf, sync::oneshot};
+use tokio::{net::tcp::OwnedWriteHalf, sync::oneshot, time::Instant};
 
 use super::{
     pace,
@@ -26,6 +26,8 @@ pub enum Item<'a> {
     Shared(Bytes),
     /// The last bytes were an event that has to be answered under this id.
     Event(u64),
+    /// An event that was written at this time, and has to be answered under this id.
+    Written(u64, Instant),
     /// The last bytes were a request.
     Request(u64, Waiter),
 }
@@ -108,7 +110,7 @@ impl Outbound {
     }
 
     /// Queues an event, or writes it at once, and says how many bytes were written; with a `tid` it has to be answered.
-    /// In a row of messages the writer is not woken: that is left to [`wake_put_off`](Self::wake_put_off).
+    /// In a row of messages the writer is not woken: that is left to [`write_put_off`](Self::write_put_off).
     ///
     /// # Errors
     /// When the connection takes no more.
@@ -161,6 +163,7 @@ impl Outbound {
         let was_empty = queue.is_empty();
         let size = put(&mut queue);
         let rested = (was_empty || queue.is_put_off) && !queue.writing && !queue.is_empty();
+        let is_due = std::mem::take(&mut queue.is_due);
         let before = self.bytes.fetch_add(size, Ordering::Relaxed);
         // A single message may be larger than the limit: that is no sign of a client that does not read.
         if before > 0 && before + size > limit {
@@ -172,7 +175,7 @@ impl Outbound {
             self.waker.wake();
             return Err(PushError::Full);
         }
-        if !rested || puts_off && queue.is_put_off {
+        if !is_due && (!rested || puts_off && queue.is_put_off) {
             return Ok(false);
         }
         queue.is_put_off = puts_off;
@@ -190,9 +193,26 @@ impl Outbound {
         }
     }
 
+    /// Writes what waits, when it is `least` bytes or more, if its writer was put off and nobody has woken it since. It
+    /// is woken for what is not written. Says how many bytes were.
+    pub fn write_put_off(&self, least: usize) -> usize {
+        let mut queue = self.queue.lock();
+        if !std::mem::take(&mut queue.is_put_off) {
+            return 0;
+        }
+        let written = if self.bytes() >= least { queue.write_waiting() } else { 0 };
+        self.bytes.fetch_sub(written, Ordering::Relaxed);
+        if std::mem::take(&mut queue.is_due) || !queue.is_empty() {
+            drop(queue);
+            self.waker.wake();
+        }
+        written
+    }
+
     /// Takes out what comes first, in order, until it was `most` bytes or more; `false` when there was nothing.
     pub fn take(&self, most: usize, mut each: impl FnMut(Item<'_>)) -> bool {
         let mut queue = self.queue.lock();
+        queue.take_written(&mut each);
         if queue.is_empty() {
             return false;
         }
@@ -219,9 +239,11 @@ impl Outbound {
         (queue.writing, queue.is_put_off) = (true, false);
     }
 
-    /// The connection's task has nothing more to write; `false` where there is something by now.
-    pub fn end_writing(&self) -> bool {
+    /// The connection's task has nothing more to write; `false` where there is something by now. It need not be woken
+    /// to note the ids of events that others write from `due_from` on.
+    pub fn end_writing(&self, due_from: Option<Instant>) -> bool {
         let mut queue = self.queue.lock();
+        queue.due_from = due_from;
         queue.writing = !queue.is_empty();
         !queue.writing
     }
@@ -296,7 +318,7 @@ mod tests {
         outbound.take(most, |item| match item {
             Item::Bytes(bytes) => taken.push((bytes.first().copied().unwrap_or(0), bytes.len())),
             Item::Shared(bytes) => taken.push((bytes[0], bytes.len())),
-            Item::Event(tid) | Item::Request(tid, _) => taken.push((tid as u8, 0)),
+            Item::Event(tid) | Item::Written(tid, _) | Item::Request(tid, _) => taken.push((tid as u8, 0)),
         });
         taken
     }
@@ -434,15 +456,99 @@ mod tests {
         pace::rested();
         assert_eq!(written(&outbound, 9, None), 9);
         assert_eq!(written(&outbound, 8, Some(3)), 8);
-        assert_eq!(written(&outbound, 7, None), 0, "an id waits to be noted");
-        assert_eq!(taken(&outbound, 100), [(0, 0), (3, 0), (7, 7)]);
+        assert_eq!(written(&outbound, 7, None), 7);
         outbound.begin_writing();
         assert_eq!(written(&outbound, 6, None), 0, "the task writes");
-        assert!(!outbound.end_writing());
-        assert_eq!(outbound.discard(), 1);
+        assert!(!outbound.end_writing(None));
+        assert_eq!(taken(&outbound, 100), [(3, 0), (6, 6)]);
+        assert!(outbound.end_writing(None));
+        assert_eq!(outbound.discard(), 0);
+        let mut received = [0; 24];
+        client.read_exact(&mut received).await.unwrap();
+        assert_eq!(received, *[[9; 9].as_slice(), &[8; 8], &[7; 7]].concat());
+    }
+
+    #[tokio::test]
+    async fn the_task_is_woken_to_note_written_events_when_it_would_wake_too_late_or_they_are_many() {
+        let (outbound, _read, _client) = connected().await;
+        let woken = Arc::new(Woken::default());
+        outbound.register(&Waker::from(Arc::clone(&woken)));
+        let mut write = |tid| {
+            pace::rested();
+            assert_eq!(written(&outbound, 9, Some(tid)), 9);
+            let times = woken.0.swap(0, Ordering::Relaxed);
+            outbound.register(&Waker::from(Arc::clone(&woken)));
+            times
+        };
+        assert_eq!(write(1), 1, "nobody knows when it wakes");
+        let now = Instant::now();
+        outbound.end_writing(Some(now + std::time::Duration::from_secs(60)));
+        assert_eq!(write(2), 1, "the answer is due before");
+        outbound.end_writing(Some(now));
+        assert_eq!((3..64).map(&mut write).sum::<usize>(), 0);
+        assert_eq!(write(64), 1, "they are many");
+        let ids: Vec<_> = taken(&outbound, 1).into_iter().map(|(tid, _)| tid).collect();
+        assert_eq!(ids, (1..=64).collect::<Vec<_>>());
+        assert_eq!(write(65), 0);
+        assert!(taken(&outbound, 1).len() == 1 && taken(&outbound, 1).is_empty());
+    }
+
+    /// Queues events of these sizes in a row.
+    fn put_off(outbound: &Outbound, sizes: &[usize], tid: Option<u64>) {
+        Row::begin().handle(Company::Others, || {
+            sizes.iter().for_each(|size| {
+                outbound.push_event(&event(*size), tid, 1 << 20).unwrap();
+            });
+        });
+    }
+
+    #[tokio::test]
+    async fn what_was_put_off_is_written_in_place_unless_it_is_little_or_to_be_answered() {
+        let (outbound, _read, mut client) = connected().await;
+        let woken = Arc::new(Woken::default());
+        outbound.register(&Waker::from(Arc::clone(&woken)));
+        put_off(&outbound, &[9, 8], None);
+        assert_eq!(outbound.write_put_off(17), 17);
+        assert_eq!((outbound.bytes(), outbound.write_put_off(0)), (0, 0));
         let mut received = [0; 17];
         client.read_exact(&mut received).await.unwrap();
         assert_eq!(received, *[[9; 9].as_slice(), &[8; 8]].concat());
+        assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+        for (sizes, tid, least) in [(&[7, 6][..], None, 14), (&[5], Some(3), 0), (&[4, COPIED + 1], None, 0)]
+        {
+            outbound.register(&Waker::from(Arc::clone(&woken)));
+            put_off(&outbound, sizes, tid);
+            assert_eq!(outbound.write_put_off(least), 0);
+            assert_eq!(woken.0.swap(0, Ordering::Relaxed), 1);
+            assert_eq!(outbound.bytes(), sizes.iter().sum::<usize>());
+            taken(&outbound, usize::MAX);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_socket_does_not_take_of_what_was_put_off_is_left_to_the_task() {
+        let (outbound, _read, mut client) = connected().await;
+        let woken = Arc::new(Woken::default());
+        outbound.register(&Waker::from(Arc::clone(&woken)));
+        let mut sent = 0;
+        let left = loop {
+            put_off(&outbound, &[2000; 15], None);
+            sent += 30_000;
+            match outbound.write_put_off(0) {
+                30_000 => {}
+                written => break 30_000 - written,
+            }
+        };
+        assert_eq!((woken.0.load(Ordering::Relaxed), outbound.bytes()), (1, left));
+        let mut rest = 0;
+        outbound.take(usize::MAX, |item| match item {
+            Item::Bytes(bytes) => rest += bytes.len(),
+            _ => panic!("nothing but bytes"),
+        });
+        assert_eq!((rest, outbound.bytes()), (left, 0));
+        let mut received = vec![0; sent - left];
+        client.read_exact(&mut received).await.unwrap();
+        assert!(received.iter().all(|byte| *byte == 2000_usize as u8));
     }
 
     #[tokio::test]

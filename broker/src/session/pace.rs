@@ -14,6 +14,15 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// row. What is being handled at that time is handled before, be it a slow plugin.
 const LONG: Duration = Duration::from_micros(500);
 
+/// ... or so long for each of them, which is about what writing takes.
+const EACH: Duration = Duration::from_micros(10);
+
+/// So many are written to at most when a row is over. Others are woken, for other threads to help with.
+const MOST_OF_A_ROW: usize = 1024;
+
+/// What waits for one of them is written at once even by a busy thread, when it is as much as this.
+const WORTHWHILE: usize = 2 << 10;
+
 /// Among so many that are put off the time is looked at once.
 const SOME: usize = 64;
 
@@ -22,11 +31,16 @@ const KEPT: usize = 1024;
 
 thread_local! {
     static PACE: Cell<Pace> = const { Cell::new(Pace { company: Company::None, written: 0, until: None }) };
+    static WRITTEN: Cell<usize> = const { Cell::new(0) };
     static WAITING: RefCell<Waiting> = const { RefCell::new(Waiting { sleepers: Vec::new(), since: None }) };
 }
 
 /// Has something to write, and no need to know before others have given it more.
 pub trait Sleeper: Send + Sync {
+    /// Writes in its place, if that is `least` bytes or more and nobody else has woken it, or wakes it. Says how many
+    /// bytes were written.
+    fn write_put_off(&self, least: usize) -> usize;
+
     /// Wakes it, if nobody else has done so.
     fn wake_put_off(&self);
 }
@@ -95,8 +109,17 @@ impl Drop for Row {
     }
 }
 
+/// How many bytes were written for others in rows of this thread since it was last asked.
+pub fn take_written() -> usize {
+    WRITTEN.take()
+}
+
 fn wake_after_long() {
-    if WAITING.with_borrow(|waiting| waiting.since.is_some_and(|since| since.elapsed() >= LONG)) {
+    let is_long = |waiting: &Waiting| {
+        let long = LONG.max(EACH * u32::try_from(waiting.sleepers.len()).unwrap_or(u32::MAX));
+        waiting.since.is_some_and(|since| since.elapsed() >= long)
+    };
+    if WAITING.with_borrow(is_long) {
         wake_all();
     }
 }
@@ -107,7 +130,11 @@ fn wake_all() {
         std::mem::take(&mut waiting.sleepers)
     });
     // Not while it is borrowed: whoever is woken, or let go of, may come back here.
-    sleepers.drain(..).for_each(|sleeper| sleeper.wake_put_off());
+    let others = sleepers.split_off(sleepers.len().min(MOST_OF_A_ROW));
+    others.iter().for_each(|sleeper| sleeper.wake_put_off());
+    let write = |sleeper: Arc<dyn Sleeper>| sleeper.write_put_off(if allows() { 0 } else { WORTHWHILE });
+    let written: usize = sleepers.drain(..).map(write).sum();
+    WRITTEN.set(WRITTEN.get() + written);
     WAITING.with_borrow_mut(|waiting| {
         if waiting.sleepers.capacity() == 0 && sleepers.capacity() <= KEPT {
             waiting.sleepers = sleepers;
@@ -177,12 +204,18 @@ mod tests {
         assert!(panicked.is_err() && allows());
     }
 
+    /// Counts how often it is seen to.
     #[derive(Default)]
     struct Counting(AtomicUsize);
 
     impl Sleeper for Counting {
         fn wake_put_off(&self) {
             self.0.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn write_put_off(&self, least: usize) -> usize {
+            self.wake_put_off();
+            1 + least
         }
     }
 
@@ -212,6 +245,18 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_writes_so_much_for_others_and_leaves_them_the_rest() {
+        rested();
+        let sleeper = Arc::new(Counting::default());
+        let row = Row::begin();
+        row.handle(Company::Others, || (0..MOST_OF_A_ROW + 100).for_each(|_| sleeper.put_off()));
+        drop(row);
+        assert_eq!(sleeper.times(), MOST_OF_A_ROW + 100);
+        let busy = MOST_OF_A_ROW - MOST as usize;
+        assert_eq!((take_written(), take_written()), (MOST_OF_A_ROW + busy * WORTHWHILE, 0));
+    }
+
+    #[test]
     fn nobody_waits_for_a_long_row_nor_for_a_long_message() {
         let (sleeper, others) = (Arc::new(Counting::default()), Arc::new(Counting::default()));
         let row = Row::begin();
@@ -228,7 +273,7 @@ mod tests {
 
     fn pass_time() {
         let begun = Instant::now();
-        while begun.elapsed() < LONG {}
+        while begun.elapsed() < LONG.max(EACH * SOME as u32) {}
     }
 
     #[test]

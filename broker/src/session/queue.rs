@@ -1,7 +1,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
-use tokio::net::tcp::OwnedWriteHalf;
+use tokio::{net::tcp::OwnedWriteHalf, time::Instant};
 
 use super::{Item, Waiter, pace};
 use crate::codec::spare;
@@ -15,6 +15,9 @@ pub(super) const COPIED_IN_ALL: usize = 32 << 10;
 /// Answers are noted together up to so many bytes.
 const TOGETHER: usize = 16 << 10;
 
+/// So many ids of written events wait until the task notes them; who never answers must not fill the memory.
+const NOTED_TOGETHER: usize = 64;
+
 /// What waits to be written to a connection.
 #[derive(Default)]
 pub(super) struct Queue {
@@ -22,9 +25,15 @@ pub(super) struct Queue {
     pub(super) writer: Option<Arc<OwnedWriteHalf>>,
     /// Whether the connection's task has something to write, or may have soon. It looks here once more before it rests.
     pub(super) writing: bool,
-    /// Whether somebody will wake the task for what waits: when that is more.
+    /// Whether somebody will see to what waits: when that is more.
     pub(super) is_put_off: bool,
+    /// Whether the task is to note ids of events before it has something else to do.
+    pub(super) is_due: bool,
+    /// From when on an answer is due after the task next wakes by itself.
+    pub(super) due_from: Option<Instant>,
     pub(super) takes: Takes,
+    /// The events that were written and are to be answered, with the times of that. They come before all that waits.
+    written: Vec<(u64, Instant)>,
     slots: VecDeque<Slot>,
     /// The bytes of all slots that have none of their own, in a row.
     own: Vec<u8>,
@@ -50,7 +59,7 @@ pub(super) enum Slot {
     Answers { length: usize },
     /// Events that nobody answers.
     Events { length: usize, count: u64 },
-    /// An event that is to be answered; without length, it is written.
+    /// An event that is to be answered.
     Event { length: usize, tid: u64 },
     /// A request of the broker's.
     Request { length: usize, tid: u64, waiter: Waiter },
@@ -63,8 +72,8 @@ impl Slot {
     pub(super) fn events(&self) -> u64 {
         match self {
             Self::Events { count, .. } => *count,
-            Self::Event { length: 1.., .. } | Self::Shared { .. } => 1,
-            Self::Event { .. } | Self::Answers { .. } | Self::Request { .. } => 0,
+            Self::Event { .. } | Self::Shared { .. } => 1,
+            Self::Answers { .. } | Self::Request { .. } => 0,
         }
     }
 }
@@ -114,7 +123,7 @@ impl Queue {
         let written = self.write_now(bytes);
         let rest = bytes.get(written..).unwrap_or_default();
         if rest.is_empty() {
-            tid.into_iter().for_each(|tid| self.slots.push_back(Slot::Event { length: 0, tid }));
+            tid.into_iter().for_each(|tid| self.note_written(tid, Instant::now()));
             return written;
         }
         let is_long = rest.len() > COPIED || self.own.len() - self.taken + rest.len() > COPIED_IN_ALL;
@@ -146,6 +155,57 @@ impl Queue {
         let Some(writer) = self.writer.as_ref().filter(|_| rests && pace::allows()) else { return 0 };
         // Whatever is wrong with the socket, its connection will see that.
         writer.as_ref().as_ref().try_write(bytes).unwrap_or(0)
+    }
+
+    /// Writes as much of what waits as the socket takes, and says how much. Not where something is to be answered: the
+    /// task will have a turn for that. Nor what is shared.
+    pub(super) fn write_waiting(&mut self) -> usize {
+        let Some(writer) = &self.writer else { return 0 };
+        if !self.slots.iter().all(|slot| matches!(slot, Slot::Events { .. } | Slot::Answers { .. })) {
+            return 0;
+        }
+        let waiting = self.own.get(self.taken..).unwrap_or_default();
+        let written = writer.as_ref().as_ref().try_write(waiting).unwrap_or(0);
+        if written > 0 {
+            self.forget_written(written);
+        }
+        written
+    }
+
+    fn forget_written(&mut self, mut written: usize) {
+        self.taken += written;
+        while written > 0
+            && let Some(Slot::Events { length, .. } | Slot::Answers { length }) = self.slots.front_mut()
+        {
+            self.begun = *length > written;
+            if self.begun {
+                *length -= written;
+                break;
+            }
+            written -= *length;
+            self.slots.pop_front();
+        }
+        self.rest();
+    }
+
+    /// Keeps the id of an event that was written. The task notes it when it has something else to do, unless its answer
+    /// may be due before.
+    fn note_written(&mut self, tid: u64, now: Instant) {
+        if self.written.capacity() == 0 {
+            self.written.reserve_exact(1);
+        }
+        self.written.push((tid, now));
+        self.is_due |= self.due_from.is_none_or(|due_from| now < due_from)
+            || self.written.len().is_multiple_of(NOTED_TOGETHER);
+    }
+
+    /// Takes out the ids of written events.
+    pub(super) fn take_written(&mut self, each: &mut impl FnMut(Item<'_>)) {
+        self.is_due = false;
+        self.written.drain(..).for_each(|(tid, at)| each(Item::Written(tid, at)));
+        if self.written.capacity() > 4 {
+            self.written = Vec::new();
+        }
     }
 
     /// Takes out what comes first, and says how many bytes that was. Messages are not cut.
@@ -204,6 +264,7 @@ impl Queue {
 
     pub(super) fn take_all(&mut self) -> VecDeque<Slot> {
         let slots = std::mem::take(&mut self.slots);
+        self.written = Vec::new();
         self.rest();
         slots
     }
