@@ -41,11 +41,12 @@ impl Connection {
     /// From now on nobody else writes; of what somebody began to write the rest comes first.
     fn begin_ending(&mut self) {
         self.home.link.outbound.begin_writing();
-        let channel = &mut self.channel;
-        self.home.link.outbound.take_begun(|item| {
-            if let Item::Bytes(bytes) = item {
-                channel.tail().extend_from_slice(bytes);
-            }
+        let (channel, mut waiters) = (&mut self.channel, Vec::new());
+        self.home.link.outbound.take_begun(|item| match item {
+            Item::Bytes(bytes) => channel.tail().extend_from_slice(bytes),
+            // Not let go of in here: it may have something to say to this queue.
+            Item::Request(_, waiter) => waiters.push(waiter),
+            _ => {}
         });
     }
 

@@ -25,8 +25,8 @@ use crate::{
     lifecycle::Sessions,
     router::Router,
     session::{
-        Item, Link,
-        pace::{self, Company, Row},
+        Item, Link, Writer, Written,
+        pace::{Company, Row},
     },
     telemetry::DropReason,
     transport::{Channel, Inbound, Input, Stream},
@@ -163,7 +163,9 @@ impl Connection {
         let timers = Timers::new(socket.accepted + config.timeouts.login);
         let service = Arc::clone(&endpoint.sessions.service);
         let link = Link::new(socket.id, socket.framing, service, socket.remote);
-        let link = Arc::new(link.with_certificate(socket.certificate).with_writer(socket.writer));
+        let sent = &endpoint.sessions.metrics.bytes_sent;
+        let writer = socket.writer.map(|socket| Writer { socket, sent: sent.clone() });
+        let link = Arc::new(link.with_certificate(socket.certificate).with_writer(writer));
         endpoint.sessions.metrics.connections.increment(1.0);
         if !endpoint.sessions.anonymous.insert(&link) {
             link.close(CloseReason::Shutdown);
@@ -279,7 +281,9 @@ impl Connection {
                 Item::Bytes(bytes) => channel.tail().extend_from_slice(bytes),
                 Item::Shared(bytes) => channel.push(bytes),
                 Item::Event(tid) => open.insert(tid, Expected::Event, deadline()),
-                Item::Written(tid, at) => open.insert(tid, Expected::Event, at + answer),
+                Item::Written(Written { tid, at, waiter }) => {
+                    open.insert(tid, waiter.map_or(Expected::Event, Expected::Answer), at + answer);
+                }
                 Item::Request(tid, waiter) => open.insert(tid, Expected::Answer(waiter), deadline()),
             });
             if !more {
@@ -360,10 +364,6 @@ impl Connection {
         let mut input = std::mem::replace(&mut self.input, Input::new(self.home.link.framing));
         let handled = self.handle_input(&mut input, limit, cx);
         self.input = input;
-        match pace::take_written() {
-            0 => {}
-            written => self.home.endpoint.sessions.metrics.bytes_sent.increment(written as u64),
-        }
         handled.map(|any| any || progress)
     }
 

@@ -40,8 +40,6 @@ pub(super) struct Delivery<'a> {
 #[derive(Default)]
 struct Tally {
     delivered: usize,
-    /// Bytes that were written at once.
-    written: u64,
     filtered: u64,
     slow: u64,
     gone: u64,
@@ -106,10 +104,9 @@ impl<'a> Delivery<'a> {
 
     /// Tells the metrics, and says for how many sessions the event was queued.
     pub(super) fn finish(self) -> usize {
-        let Tally { delivered, written, filtered, slow, gone } = self.tally;
+        let Tally { delivered, filtered, slow, gone } = self.tally;
         let metrics = &self.events.metrics;
         metrics.events_delivered.increment(delivered as u64);
-        metrics.bytes_sent.increment(written);
         for (reason, count) in [
             (DropReason::Filtered, filtered),
             (DropReason::SlowConsumer, slow),
@@ -198,19 +195,16 @@ impl<'a> Delivery<'a> {
 }
 
 impl Tally {
-    fn count(&mut self, pushed: Result<usize, PushError>) {
+    fn count(&mut self, pushed: Result<(), PushError>) {
         match pushed {
-            Ok(written) => {
-                self.delivered += 1;
-                self.written += written as u64;
-            }
+            Ok(()) => self.delivered += 1,
             Err(PushError::Full) => self.slow += 1,
             Err(PushError::Closed) => self.gone += 1,
         }
     }
 }
 
-fn queue(session: &Session, bytes: &Bytes, tid: u64, limit: usize) -> Result<usize, PushError> {
+fn queue(session: &Session, bytes: &Bytes, tid: u64, limit: usize) -> Result<(), PushError> {
     let tid = (session.events == EventMode::Ack).then_some(tid);
     session.link.push_event(bytes, tid, limit)
 }

@@ -6,9 +6,8 @@ use std::sync::{
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use jackfield_plugin_api::{Caller, PeerCertificate, Who};
-use tokio::net::tcp::OwnedWriteHalf;
 
-use super::{Outbound, PushError, Session, Waiter, pace};
+use super::{Outbound, PushError, PutOff, Session, Waiter, Writer, pace};
 use crate::codec::{CloseReason, Framing, RequestFrame, put_request};
 
 /// The turn that requests of one connection take which must run one after the other. A connection that has no such
@@ -28,8 +27,8 @@ impl Turn {
 }
 
 impl pace::Sleeper for Link {
-    fn write_put_off(&self, least: usize) -> usize {
-        self.outbound.write_put_off(least)
+    fn write_put_off(&self, least: usize) {
+        self.outbound.write_put_off(least);
     }
 
     fn wake_put_off(&self) {
@@ -91,7 +90,7 @@ impl Link {
     }
 
     /// The same connection, whose socket may be written to from elsewhere.
-    pub fn with_writer(mut self, writer: Option<Arc<OwnedWriteHalf>>) -> Self {
+    pub fn with_writer(mut self, writer: Option<Writer>) -> Self {
         self.outbound = Outbound::new(writer);
         self
     }
@@ -156,21 +155,20 @@ impl Link {
         self.close.get().copied()
     }
 
-    /// Queues an answer or an ack that `write` appends to a buffer. A connection whose queue is full is closed as a
-    /// slow consumer.
+    /// Queues an answer or an ack that `write` appends to a buffer, or writes it at once. A connection whose queue is full
+    /// is closed as a slow consumer.
     ///
     /// # Errors
     /// When the connection takes no more.
     pub fn push_answer(
-        &self,
+        self: &Arc<Self>,
         limit: usize,
         write: impl FnOnce(&mut Vec<u8>, Framing),
     ) -> Result<(), PushError> {
-        self.judge(self.outbound.push_answer(limit, |out| write(out, self.framing)))
+        self.pushed(self.outbound.push_answer(limit, |out| write(out, self.framing)))
     }
 
-    /// Queues an event, likewise, or writes it at once, and says how many bytes were written; with a `tid` it has to
-    /// be answered.
+    /// Queues an event, likewise; with a `tid` it has to be answered.
     ///
     /// # Errors
     /// When the connection takes no more.
@@ -179,12 +177,8 @@ impl Link {
         bytes: &Bytes,
         tid: Option<u64>,
         limit: usize,
-    ) -> Result<usize, PushError> {
-        let pushed = self.judge(self.outbound.push_event(bytes, tid, limit))?;
-        if pushed.puts_off {
-            pace::put_off(Arc::clone(self) as _);
-        }
-        Ok(pushed.written)
+    ) -> Result<(), PushError> {
+        self.pushed(self.outbound.push_event(bytes, tid, limit))
     }
 
     /// Queues a request of the broker's, likewise.
@@ -192,20 +186,22 @@ impl Link {
     /// # Errors
     /// When the connection takes no more.
     pub fn push_request(
-        &self,
+        self: &Arc<Self>,
         request: &RequestFrame<'_>,
         waiter: Waiter,
         limit: usize,
     ) -> Result<(), PushError> {
         let write = |out: &mut Vec<u8>| put_request(out, self.framing, request);
-        self.judge(self.outbound.push_request(request.tid, waiter, limit, write))
+        self.pushed(self.outbound.push_request(request.tid, waiter, limit, write))
     }
 
-    fn judge<T>(&self, pushed: Result<T, PushError>) -> Result<T, PushError> {
-        if matches!(pushed, Err(PushError::Full)) {
-            self.close(CloseReason::SlowConsumer);
+    fn pushed(self: &Arc<Self>, pushed: Result<PutOff, PushError>) -> Result<(), PushError> {
+        match pushed {
+            Ok(PutOff(true)) => pace::put_off(Arc::clone(self) as _),
+            Err(PushError::Full) => self.close(CloseReason::SlowConsumer),
+            _ => {}
         }
-        pushed
+        pushed.map(drop)
     }
 
     /// How many requests wait for their handlers.

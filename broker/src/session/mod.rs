@@ -10,5 +10,6 @@ mod record;
 
 pub use directory::{Anonymous, Directory};
 pub use link::{Link, Turn};
-pub use outbound::{Item, Outbound, PushError, Waiter};
+pub use outbound::{Item, Outbound, PushError, PutOff, Waiter};
+pub use queue::{Writer, Written};
 pub use record::{Session, SubscriptionKey, Subscriptions};

@@ -31,15 +31,13 @@ const KEPT: usize = 1024;
 
 thread_local! {
     static PACE: Cell<Pace> = const { Cell::new(Pace { company: Company::None, written: 0, until: None }) };
-    static WRITTEN: Cell<usize> = const { Cell::new(0) };
     static WAITING: RefCell<Waiting> = const { RefCell::new(Waiting { sleepers: Vec::new(), since: None }) };
 }
 
 /// Has something to write, and no need to know before others have given it more.
 pub trait Sleeper: Send + Sync {
-    /// Writes in its place, if that is `least` bytes or more and nobody else has woken it, or wakes it. Says how many
-    /// bytes were written.
-    fn write_put_off(&self, least: usize) -> usize;
+    /// Writes in its place, if that is `least` bytes or more and nobody else has woken it, or wakes it.
+    fn write_put_off(&self, least: usize);
 
     /// Wakes it, if nobody else has done so.
     fn wake_put_off(&self);
@@ -109,11 +107,6 @@ impl Drop for Row {
     }
 }
 
-/// How many bytes were written for others in rows of this thread since it was last asked.
-pub fn take_written() -> usize {
-    WRITTEN.take()
-}
-
 fn wake_after_long() {
     let is_long = |waiting: &Waiting| {
         let long = LONG.max(EACH * u32::try_from(waiting.sleepers.len()).unwrap_or(u32::MAX));
@@ -133,8 +126,7 @@ fn wake_all() {
     let others = sleepers.split_off(sleepers.len().min(MOST_OF_A_ROW));
     others.iter().for_each(|sleeper| sleeper.wake_put_off());
     let write = |sleeper: Arc<dyn Sleeper>| sleeper.write_put_off(if allows() { 0 } else { WORTHWHILE });
-    let written: usize = sleepers.drain(..).map(write).sum();
-    WRITTEN.set(WRITTEN.get() + written);
+    sleepers.drain(..).for_each(write);
     WAITING.with_borrow_mut(|waiting| {
         if waiting.sleepers.capacity() == 0 && sleepers.capacity() <= KEPT {
             waiting.sleepers = sleepers;
@@ -213,11 +205,13 @@ mod tests {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
 
-        fn write_put_off(&self, least: usize) -> usize {
-            self.wake_put_off();
-            1 + least
+        fn write_put_off(&self, least: usize) {
+            self.0.fetch_add(1 + (least << 32), Ordering::Relaxed);
         }
     }
+
+    /// How often it was seen to.
+    const TIMES: usize = 0xFFFF_FFFF;
 
     impl Counting {
         fn put_off(self: &Arc<Self>) {
@@ -225,7 +219,7 @@ mod tests {
         }
 
         fn times(&self) -> usize {
-            self.0.load(Ordering::Relaxed)
+            self.0.load(Ordering::Relaxed) & TIMES
         }
     }
 
@@ -252,8 +246,8 @@ mod tests {
         row.handle(Company::Others, || (0..MOST_OF_A_ROW + 100).for_each(|_| sleeper.put_off()));
         drop(row);
         assert_eq!(sleeper.times(), MOST_OF_A_ROW + 100);
-        let busy = MOST_OF_A_ROW - MOST as usize;
-        assert_eq!((take_written(), take_written()), (MOST_OF_A_ROW + busy * WORTHWHILE, 0));
+        let least = sleeper.0.load(Ordering::Relaxed) >> 32;
+        assert_eq!(least, (MOST_OF_A_ROW - MOST as usize) * WORTHWHILE);
     }
 
     #[test]

@@ -1,39 +1,57 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
+use metrics::Counter;
 use tokio::{net::tcp::OwnedWriteHalf, time::Instant};
 
-use super::{Item, Waiter, pace};
+use super::{Item, Waiter};
 use crate::codec::spare;
 
 /// An event whose bytes are shared is copied instead when it has no more bytes than these, and the queue no more than
-/// those: that is faster than sharing, and what a slow client makes many copies of stays shared. Nor is a longer one
-/// written at once.
+/// those: that is faster than sharing, and what a slow client makes many copies of stays shared.
 pub(super) const COPIED: usize = 2 << 10;
 pub(super) const COPIED_IN_ALL: usize = 32 << 10;
 
 /// Answers are noted together up to so many bytes.
 const TOGETHER: usize = 16 << 10;
 
-/// So many ids of written events wait until the task notes them; who never answers must not fill the memory.
-const NOTED_TOGETHER: usize = 64;
+/// So many written requests wait until the task notes them; who never answers must not fill the memory.
+pub(super) const NOTED_TOGETHER: usize = 1024;
+
+/// A socket that others than its connection may write to.
+pub struct Writer {
+    /// The socket's writing half.
+    pub socket: Arc<OwnedWriteHalf>,
+    /// Counts the bytes.
+    pub sent: Counter,
+}
+
+impl Writer {
+    /// Writes as much as the socket takes, and says how much.
+    fn write(&self, bytes: &[u8]) -> usize {
+        // Whatever is wrong with the socket, its connection will see that.
+        let written = self.socket.as_ref().as_ref().try_write(bytes).unwrap_or(0);
+        self.sent.increment(written as u64);
+        written
+    }
+}
 
 /// What waits to be written to a connection.
 #[derive(Default)]
 pub(super) struct Queue {
     /// The socket, where others than its connection may write to it.
-    pub(super) writer: Option<Arc<OwnedWriteHalf>>,
+    pub(super) writer: Option<Writer>,
     /// Whether the connection's task has something to write, or may have soon. It looks here once more before it rests.
     pub(super) writing: bool,
     /// Whether somebody will see to what waits: when that is more.
     pub(super) is_put_off: bool,
-    /// Whether the task is to note ids of events before it has something else to do.
+    /// Whether the task is to note written requests before it has something else to do.
     pub(super) is_due: bool,
     /// From when on an answer is due after the task next wakes by itself.
     pub(super) due_from: Option<Instant>,
     pub(super) takes: Takes,
-    /// The events that were written and are to be answered, with the times of that. They come before all that waits.
-    written: Vec<(u64, Instant)>,
+    /// What was written and is to be answered. It comes before all that waits.
+    written: Vec<Written>,
     slots: VecDeque<Slot>,
     /// The bytes of all slots that have none of their own, in a row.
     own: Vec<u8>,
@@ -51,6 +69,16 @@ pub(super) enum Takes {
     /// No requests, for nobody will read their answers any more.
     NoRequests,
     Nothing,
+}
+
+/// A request or an event that others wrote, and its connection's task is to know of.
+pub struct Written {
+    /// Its id.
+    pub tid: u64,
+    /// When it was written.
+    pub at: Instant,
+    /// Who waits for the answer to a request.
+    pub waiter: Option<Waiter>,
 }
 
 /// One message, or several of a kind in a row.
@@ -79,7 +107,7 @@ impl Slot {
 }
 
 impl Queue {
-    pub(super) fn new(writer: Option<Arc<OwnedWriteHalf>>) -> Self {
+    pub(super) fn new(writer: Option<Writer>) -> Self {
         Self { writer, ..Self::default() }
     }
 
@@ -118,23 +146,16 @@ impl Queue {
         self.own.len() - before
     }
 
-    /// Appends an event, or writes it at once, and says how much of it was written.
+    /// Appends an event, and says how long it is.
     pub(super) fn put_event(&mut self, bytes: &Bytes, tid: Option<u64>) -> usize {
-        let written = self.write_now(bytes);
-        let rest = bytes.get(written..).unwrap_or_default();
-        if rest.is_empty() {
-            tid.into_iter().for_each(|tid| self.note_written(tid, Instant::now()));
-            return written;
-        }
-        let is_long = rest.len() > COPIED || self.own.len() - self.taken + rest.len() > COPIED_IN_ALL;
-        if is_long && written == 0 {
+        let length = bytes.len();
+        if length > COPIED || self.own.len() - self.taken + length > COPIED_IN_ALL {
             self.slots.push_back(Slot::Shared { bytes: bytes.clone(), tid });
-            return written;
+        } else {
+            self.write_own(|own| own.extend_from_slice(bytes));
+            self.note_event(length, tid);
         }
-        self.begun |= written > 0;
-        self.write_own(|own| own.extend_from_slice(rest));
-        self.note_event(rest.len(), tid);
-        written
+        length
     }
 
     /// Notes that the last `more` bytes of `own` are an event.
@@ -149,23 +170,21 @@ impl Queue {
         }
     }
 
-    /// Writes an event at once, where nothing comes before it and nobody else writes, and says how much of it.
-    fn write_now(&self, bytes: &[u8]) -> usize {
-        let rests = !self.writing && self.slots.is_empty() && bytes.len() <= COPIED;
-        let Some(writer) = self.writer.as_ref().filter(|_| rests && pace::allows()) else { return 0 };
-        // Whatever is wrong with the socket, its connection will see that.
-        writer.as_ref().as_ref().try_write(bytes).unwrap_or(0)
-    }
-
-    /// Writes as much of what waits as the socket takes, and says how much. Not where something is to be answered: the
-    /// task will have a turn for that. Nor what is shared.
+    /// Writes as much of what waits as the socket takes, and says how much. Nothing where something of it is shared, nor
+    /// where several messages wait of which one is to be answered: the task will have a turn for that, and write more
+    /// in it.
     pub(super) fn write_waiting(&mut self) -> usize {
         let Some(writer) = &self.writer else { return 0 };
-        if !self.slots.iter().all(|slot| matches!(slot, Slot::Events { .. } | Slot::Answers { .. })) {
+        let is_one = self.slots.len() == 1;
+        let is_left = |slot: &Slot| match slot {
+            Slot::Answers { .. } | Slot::Events { .. } => false,
+            Slot::Event { .. } | Slot::Request { .. } => !is_one,
+            Slot::Shared { .. } => true,
+        };
+        if self.slots.iter().any(is_left) {
             return 0;
         }
-        let waiting = self.own.get(self.taken..).unwrap_or_default();
-        let written = writer.as_ref().as_ref().try_write(waiting).unwrap_or(0);
+        let written = writer.write(self.own.get(self.taken..).unwrap_or_default());
         if written > 0 {
             self.forget_written(written);
         }
@@ -175,7 +194,12 @@ impl Queue {
     fn forget_written(&mut self, mut written: usize) {
         self.taken += written;
         while written > 0
-            && let Some(Slot::Events { length, .. } | Slot::Answers { length }) = self.slots.front_mut()
+            && let Some(
+                Slot::Answers { length }
+                | Slot::Events { length, .. }
+                | Slot::Event { length, .. }
+                | Slot::Request { length, .. },
+            ) = self.slots.front_mut()
         {
             self.begun = *length > written;
             if self.begun {
@@ -183,26 +207,31 @@ impl Queue {
                 break;
             }
             written -= *length;
-            self.slots.pop_front();
+            match self.slots.pop_front() {
+                Some(Slot::Event { tid, .. }) => self.note_written(tid, None),
+                Some(Slot::Request { tid, waiter, .. }) => self.note_written(tid, Some(waiter)),
+                _ => {}
+            }
         }
         self.rest();
     }
 
-    /// Keeps the id of an event that was written. The task notes it when it has something else to do, unless its answer
-    /// may be due before.
-    fn note_written(&mut self, tid: u64, now: Instant) {
+    /// Keeps what was written and is to be answered. The task notes it when it has something else to do, unless its
+    /// answer may be due before.
+    fn note_written(&mut self, tid: u64, waiter: Option<Waiter>) {
+        let at = Instant::now();
         if self.written.capacity() == 0 {
             self.written.reserve_exact(1);
         }
-        self.written.push((tid, now));
-        self.is_due |= self.due_from.is_none_or(|due_from| now < due_from)
+        self.written.push(Written { tid, at, waiter });
+        self.is_due |= self.due_from.is_none_or(|due_from| at < due_from)
             || self.written.len().is_multiple_of(NOTED_TOGETHER);
     }
 
-    /// Takes out the ids of written events.
+    /// Takes out what was written and is to be answered.
     pub(super) fn take_written(&mut self, each: &mut impl FnMut(Item<'_>)) {
         self.is_due = false;
-        self.written.drain(..).for_each(|(tid, at)| each(Item::Written(tid, at)));
+        self.written.drain(..).for_each(|written| each(Item::Written(written)));
         if self.written.capacity() > 4 {
             self.written = Vec::new();
         }
@@ -250,23 +279,23 @@ impl Queue {
         None
     }
 
-    /// Turns requests into plain bytes, and gives them with those who wait for their answers.
-    pub(super) fn forget_waiters(&mut self) -> Vec<Slot> {
-        let requests = self.slots.iter_mut().filter_map(|slot| match slot {
-            Slot::Request { length, .. } => {
-                let answers = Slot::Answers { length: *length };
-                Some(std::mem::replace(slot, answers))
+    /// Turns requests into plain bytes, and gives those who wait for their answers.
+    pub(super) fn forget_waiters(&mut self) -> Vec<Waiter> {
+        let mut waiters: Vec<_> = self.written.drain(..).filter_map(|written| written.waiter).collect();
+        for slot in &mut self.slots {
+            let Slot::Request { length, .. } = slot else { continue };
+            let answers = Slot::Answers { length: *length };
+            if let Slot::Request { waiter, .. } = std::mem::replace(slot, answers) {
+                waiters.push(waiter);
             }
-            _ => None,
-        });
-        requests.collect()
+        }
+        waiters
     }
 
-    pub(super) fn take_all(&mut self) -> VecDeque<Slot> {
-        let slots = std::mem::take(&mut self.slots);
-        self.written = Vec::new();
+    pub(super) fn take_all(&mut self) -> (Vec<Written>, VecDeque<Slot>) {
+        let all = (std::mem::take(&mut self.written), std::mem::take(&mut self.slots));
         self.rest();
-        slots
+        all
     }
 
     /// Lets go of what was taken out. An empty queue keeps next to nothing.
