@@ -139,7 +139,7 @@ pub fn queued(session: &Session) -> Vec<u8> {
     let mut put = |item: Item<'_>| match item {
         Item::Bytes(own) => bytes.extend_from_slice(own),
         Item::Shared(shared) => bytes.extend_from_slice(&shared),
-        Item::Event(_) | Item::Request(..) => {}
+        Item::Event(_) | Item::Written(_) | Item::Request(..) => {}
     };
     while session.link.outbound.take(usize::MAX, &mut put) {}
     bytes
