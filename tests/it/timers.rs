@@ -48,6 +48,37 @@ async fn an_event_that_is_not_answered_closes() {
     .await;
 }
 
+/// The connection knows of what is sent by then from a timer only, which was set for what was sent before.
+#[tokio::test]
+async fn what_follows_on_answered_ones_times_out_too() {
+    on_both(async |transport| {
+        let options = Options::default().set("timeouts.answer=500ms").set("timeouts.ping=1h");
+        let broker = Broker::start(options).await;
+        let mut ann = broker.login(transport, "ann").await;
+        for asked in [false, true] {
+            let mut bob = broker.login(transport, "bob").await;
+            bob.set_autorespond(false);
+            for _ in 0..3 {
+                ann.ok("core/user/send_event", json!({"user": "bob"})).await;
+                let event = bob.next_event().await;
+                bob.answer(&event, json!({})).await;
+                pause(50).await;
+            }
+            let start = Instant::now();
+            if asked {
+                let (tid, _) = ask(&mut ann, &mut bob).await;
+                assert_eq!(ann.response(tid).await["data"]["code"], code::TIMEOUT);
+            } else {
+                ann.ok("core/user/send_event", json!({"user": "bob"})).await;
+                bob.next_event().await;
+            }
+            bob.expect_closed_as(4002, "timeout").await;
+            assert!(start.elapsed() >= Duration::from_millis(490), "{:?}", start.elapsed());
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn events_may_be_answered_in_any_order() {
     on_both(async |transport| {
