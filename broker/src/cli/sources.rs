@@ -19,7 +19,7 @@ pub(super) struct SourceArgs {
     /// A plugin: a built-in's name or a library's path; replaces service main's list
     #[arg(long = "plugin", value_name = "NAME|PATH")]
     plugins: Vec<String>,
-    /// Sets one key of the configuration: limits.inflight=64
+    /// Sets one key of the configuration: limits.inflight=64. Texts and times are taken as written, others read as TOML
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
