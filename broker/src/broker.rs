@@ -156,6 +156,7 @@ impl Broker {
         }
         let notes = needs_restart(&self.started_with, &config);
         self.runtime.shared.settings.store(config);
+        self.services.iter().for_each(|service| service.apply_timeouts());
         Ok(notes)
     }
 

@@ -157,6 +157,20 @@ async fn an_event_may_be_acknowledged_first() {
 }
 
 #[tokio::test]
+async fn an_ack_never_comes_behind_its_answer() {
+    on_both(async |transport| {
+        let broker = Broker::start(Options::fixture()).await;
+        let mut ann = broker.login(transport, "ann").await;
+        for _ in 0..3 {
+            let tid = ann.start("fixture/core/ack_now", json!({})).await;
+            assert_eq!(ann.recv().await, json!({"ack": tid}));
+            assert_eq!(ann.recv().await["result"], json!("ok"));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_broker_acknowledges_what_takes_a_second() {
     on_both(async |transport| {
         let broker = Broker::start(Options::fixture()).await;

@@ -7,7 +7,7 @@ use std::{
 use jackfield_plugin_api::ErrorCode;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Connection, End};
+use super::{Connection, End, open::Expected};
 use crate::{codec::CloseReason, session::Item, transport::Input};
 
 /// For how long what still comes in is read and thrown away after the broker's goodbye. Without that, a client that
@@ -41,11 +41,11 @@ impl Connection {
     /// From now on nobody else writes; of what somebody began to write the rest comes first.
     fn begin_ending(&mut self) {
         self.home.link.outbound.begin_writing();
-        let (channel, mut waiters) = (&mut self.channel, Vec::new());
+        let (channel, open) = (&mut self.channel, &mut self.open);
         self.home.link.outbound.take_begun(|item| match item {
             Item::Bytes(bytes) => channel.tail().extend_from_slice(bytes),
-            // Not let go of in here: it may have something to say to this queue.
-            Item::Request(_, waiter) => waiters.push(waiter),
+            // Let go of with the others, when the session has ended.
+            Item::Request(tid, waiter) => open.insert(tid, Expected::Answer(waiter), Instant::now()),
             _ => {}
         });
     }

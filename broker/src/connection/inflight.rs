@@ -111,9 +111,14 @@ impl InFlight {
         drop(before);
     }
 
+    /// Whether its handler has acked it by itself.
+    pub(super) fn has_acked(&self) -> bool {
+        self.acked.lock().is_some()
+    }
+
     /// Acks a request that a session has neither answered nor acked so far.
     pub(super) fn ack_relayed(&self) {
-        if self.acked.lock().is_none() {
+        if !self.has_acked() {
             self.send_ack_in_time();
         }
     }
@@ -152,7 +157,7 @@ impl InFlight {
                 return Error::new(ErrorCode::SessionStop).into();
             }
             if first_ack.take_if(|at| *at <= next).is_some() {
-                if self.acked.lock().is_none() {
+                if !self.has_acked() {
                     self.send_ack();
                 }
             } else if !mode.keeps_own_time && self.acked.lock().unwrap_or(started) + limit <= next {

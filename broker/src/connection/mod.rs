@@ -26,7 +26,7 @@ use crate::{
     router::Router,
     session::{
         Item, Link, Writer, Written,
-        pace::{Company, Row},
+        pace::{self, Company, Row},
     },
     telemetry::DropReason,
     transport::{Channel, Inbound, Input, Stream},
@@ -43,6 +43,9 @@ const BATCH_BYTES: usize = 64 << 10;
 /// How often a connection goes round, each time with up to 64 KiB of its client's, before others on the thread have
 /// their turn: who fires events must not outrun those who write them out.
 const READS_IN_A_TURN: usize = 8;
+
+/// When it has written to so many others in a round, those on the thread have their turn at once.
+const MOST_WRITTEN_IN_A_TURN: usize = 64;
 
 /// How many requests of the broker's a client may leave unanswered, events among them. One that reads but never
 /// answers must not fill the memory.
@@ -214,6 +217,7 @@ impl Connection {
             let input = self.poll_input(cx);
             self.input.settle();
             match input {
+                Ok(true) if pace::take_written() >= MOST_WRITTEN_IN_A_TURN => break,
                 Ok(true) => continue,
                 Ok(false) => {}
                 Err(end) => return Poll::Ready(end),

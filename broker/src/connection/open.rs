@@ -61,6 +61,10 @@ pub(super) enum Expected {
 impl OpenRequests {
     /// A request was sent.
     pub(super) fn insert(&mut self, tid: u64, expected: Expected, deadline: Instant) {
+        if self.len() == 0 {
+            // This one is behind nothing.
+            self.reached = None;
+        }
         self.sent += 1;
         self.waiting += 1;
         let place = Place { tid, open: Some(Open { expected, deadline, number: self.sent }) };

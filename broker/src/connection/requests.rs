@@ -120,6 +120,10 @@ impl Connection {
 
     /// Answers a request that was served in place.
     fn answer(&mut self, inflight: &InFlight, answered: Answered) {
+        if inflight.has_acked() {
+            // The ack is in the queue, and comes first.
+            self.take_frames();
+        }
         let metrics = &self.home.endpoint.sessions.metrics;
         let (out, framing) = (self.channel.tail(), self.home.link.framing);
         match &answered.result {

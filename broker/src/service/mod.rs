@@ -248,6 +248,11 @@ impl Service {
         }
     }
 
+    /// Has every session go by the times that are in force now, which may be over sooner than those it waits for.
+    pub(crate) fn apply_timeouts(&self) {
+        self.endpoint.sessions.directory.all().iter().for_each(|session| session.link.outbound.wake());
+    }
+
     /// Tells every session that the broker stops.
     pub(crate) fn tell_stopping(&self) {
         let sessions = &self.endpoint.sessions;

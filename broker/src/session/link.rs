@@ -27,8 +27,8 @@ impl Turn {
 }
 
 impl pace::Sleeper for Link {
-    fn write_put_off(&self, least: usize) {
-        self.outbound.write_put_off(least);
+    fn write_put_off(&self) {
+        self.outbound.write_put_off();
     }
 
     fn wake_put_off(&self) {

@@ -67,6 +67,10 @@ impl Waiter {
     }
 }
 
+/// As long as no more than so many bytes wait, their writer may be put off. Whoever put it off may be slow, and others
+/// have something for it too.
+const PUT_OFF: usize = 24 << 10;
+
 /// The queue between those who have something for a connection and the task that writes to it. Bounded in bytes;
 /// nobody ever waits to put something in.
 pub struct Outbound {
@@ -165,20 +169,18 @@ impl Outbound {
         if queue.writing || !was_empty && !queue.is_put_off {
             return Ok(PutOff(false));
         }
-        if pace::puts_off() {
+        if pace::puts_off() && before + size <= PUT_OFF.min(limit / 2) {
             return Ok(PutOff(!std::mem::replace(&mut queue.is_put_off, true)));
         }
         queue.is_put_off = false;
-        self.write_or_wake(queue, pace::allows());
+        self.write_or_wake(queue);
         Ok(PutOff(false))
     }
 
-    /// Writes what waits, or wakes the task: for what is not written, too.
-    fn write_or_wake(&self, mut queue: MutexGuard<'_, Queue>, writes: bool) {
-        if writes {
-            let written = queue.write_waiting();
-            self.bytes.fetch_sub(written, Ordering::Relaxed);
-        }
+    /// Writes what waits, where that pays, or wakes the task: for what is not written, too.
+    fn write_or_wake(&self, mut queue: MutexGuard<'_, Queue>) {
+        let written = queue.write_waiting();
+        self.bytes.fetch_sub(written, Ordering::Relaxed);
         if std::mem::take(&mut queue.is_due) || !queue.is_empty() {
             drop(queue);
             self.waker.wake();
@@ -187,19 +189,17 @@ impl Outbound {
 
     /// Wakes the writer if that was put off, and nobody has done so since.
     pub fn wake_put_off(&self) {
-        self.see_to_put_off(|_| false);
+        if std::mem::take(&mut self.queue.lock().is_put_off) {
+            self.waker.wake();
+        }
     }
 
-    /// Writes what waits, when it is `least` bytes or more, if its writer was put off and nobody has woken it since. It
-    /// is woken for what is not written.
-    pub fn write_put_off(&self, least: usize) {
-        self.see_to_put_off(|bytes| bytes >= least);
-    }
-
-    fn see_to_put_off(&self, writes: impl FnOnce(usize) -> bool) {
+    /// Writes what waits, where that pays, if its writer was put off and nobody has woken it since. It is woken for what
+    /// is not written.
+    pub fn write_put_off(&self) {
         let mut queue = self.queue.lock();
         if std::mem::take(&mut queue.is_put_off) {
-            self.write_or_wake(queue, writes(self.bytes()));
+            self.write_or_wake(queue);
         }
     }
 
@@ -505,21 +505,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_put_off_is_written_in_place_unless_it_is_little_or_shared_or_to_be_answered() {
+    async fn what_was_put_off_is_written_in_place_unless_it_is_shared_or_to_be_answered() {
         let (outbound, _read, mut client) = connected().await;
         let woken = Arc::new(Woken::default());
         outbound.register(&Waker::from(Arc::clone(&woken)));
+        pace::rested();
         put_off(&outbound, &[9, 8], None);
-        outbound.write_put_off(17);
-        outbound.write_put_off(0);
+        outbound.write_put_off();
+        outbound.write_put_off();
         assert_eq!((outbound.bytes(), woken.0.load(Ordering::Relaxed)), (0, 0));
         let mut received = [0; 17];
         client.read_exact(&mut received).await.unwrap();
         assert_eq!(received, *[[9; 9].as_slice(), &[8; 8]].concat());
-        for (sizes, tid, least) in [([7, 6], None, 14), ([4, COPIED + 1], None, 0), ([5, 5], Some(3), 0)] {
+        for (sizes, tid) in [([4, COPIED + 1], None), ([5, 5], Some(3))] {
             outbound.register(&Waker::from(Arc::clone(&woken)));
             put_off(&outbound, &sizes, tid);
-            outbound.write_put_off(least);
+            outbound.write_put_off();
             assert_eq!(woken.0.swap(0, Ordering::Relaxed), 1);
             assert_eq!(outbound.bytes(), sizes.iter().sum::<usize>());
             taken(&outbound, usize::MAX);
@@ -552,15 +553,65 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn much_is_not_put_off() {
+        let (outbound, _read, mut client) = connected().await;
+        put_off(&outbound, &[2000; 13], None);
+        assert_eq!(outbound.bytes(), 0, "25 KiB are written though the row is not over");
+        client.read_exact(&mut [0; 26_000]).await.unwrap();
+        let (outbound, woken) = asleep();
+        Row::begin().handle(Company::Others, || {
+            assert_eq!(outbound.push_event(&event(50), None, 100), Ok(PutOff(true)));
+            assert_eq!(outbound.push_event(&event(1), None, 100), Ok(PutOff(false)), "half of the limit");
+        });
+        assert_eq!(woken(), 1);
+    }
+
+    /// Queues requests of this size until one is not written whole; its answer, and how much is left of it.
+    fn fill(outbound: &Outbound, size: usize) -> (oneshot::Receiver<Result<RawJson, Error>>, usize) {
+        loop {
+            let (reply, answer) = oneshot::channel();
+            let waiter = Waiter::Task { reply, acks: None, held: None };
+            let pushed = outbound.push_request(7, waiter, usize::MAX, |out| out.resize(size, 5));
+            assert_eq!(pushed, Ok(PutOff(false)));
+            if outbound.bytes() > 0 {
+                return (answer, outbound.bytes());
+            }
+            taken(outbound, 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn of_a_partly_written_request_the_rest_and_its_waiter_come_out() {
+        for size in [30_000, 29_001, 27_003] {
+            let (outbound, _read, _client) = connected().await;
+            let (mut answer, left) = fill(&outbound, size);
+            if left == size {
+                // None of it was written: the socket was full to the byte.
+                continue;
+            }
+            let mut seen = None;
+            outbound.take_begun(|item| match item {
+                Item::Bytes(bytes) => assert_eq!(bytes.len(), left),
+                Item::Request(_, waiter) => seen = Some(waiter),
+                _ => panic!("neither"),
+            });
+            seen.unwrap().answer(Ok(RawJson::default()));
+            assert!(answer.try_recv().unwrap().is_ok());
+            return outbound.take_begun(|_| panic!("nothing is begun any more"));
+        }
+        panic!("no request was partly written");
+    }
+
+    #[tokio::test]
     async fn what_the_socket_does_not_take_of_what_was_put_off_is_left_to_the_task() {
         let (outbound, _read, mut client) = connected().await;
         let woken = Arc::new(Woken::default());
         outbound.register(&Waker::from(Arc::clone(&woken)));
         let mut sent = 0;
         let left = loop {
-            put_off(&outbound, &[2000; 15], None);
-            sent += 30_000;
-            outbound.write_put_off(0);
+            put_off(&outbound, &[2000; 12], None);
+            sent += 24_000;
+            outbound.write_put_off();
             if outbound.bytes() > 0 {
                 break outbound.bytes();
             }

@@ -5,23 +5,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// So many events a thread writes at once before it has nothing to do again, or so long has passed: as long as it has
-/// always something to do, what is written together is cheaper.
+/// So many small messages a thread writes at once before it has nothing to do again, or so long has passed: as long as
+/// it has always something to do, what is written together is cheaper.
 const MOST: u32 = 512;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// When those who have something to write have waited so long, they are woken although there are more messages in the
+/// What is as long as this is written at once even by a busy thread.
+const WORTHWHILE: usize = 2 << 10;
+
+/// When those who have something to write have waited so long, they are seen to although there are more messages in the
 /// row. What is being handled at that time is handled before, be it a slow plugin.
 const LONG: Duration = Duration::from_micros(500);
 
-/// ... or so long for each of them, which is about what writing takes.
+/// ... or so long for each of those who are written to, which is about what that takes.
 const EACH: Duration = Duration::from_micros(10);
 
 /// So many are written to at most when a row is over. Others are woken, for other threads to help with.
 const MOST_OF_A_ROW: usize = 1024;
-
-/// What waits for one of them is written at once even by a busy thread, when it is as much as this.
-const WORTHWHILE: usize = 2 << 10;
 
 /// Among so many that are put off the time is looked at once.
 const SOME: usize = 64;
@@ -31,29 +31,38 @@ const KEPT: usize = 1024;
 
 thread_local! {
     static PACE: Cell<Pace> = const { Cell::new(Pace { company: Company::None, written: 0, until: None }) };
-    static WAITING: RefCell<Waiting> = const { RefCell::new(Waiting { sleepers: Vec::new(), since: None }) };
+    static WAITING: RefCell<Waiting> = const { RefCell::new(Waiting { sleepers: Vec::new(), since: None, written: 0 }) };
 }
 
 /// Has something to write, and no need to know before others have given it more.
 pub trait Sleeper: Send + Sync {
-    /// Writes in its place, if that is `least` bytes or more and nobody else has woken it, or wakes it.
-    fn write_put_off(&self, least: usize);
+    /// Writes in its place, if nobody else has woken it, or wakes it.
+    fn write_put_off(&self);
 
     /// Wakes it, if nobody else has done so.
     fn wake_put_off(&self);
 }
 
-/// Those who are to be woken when a row of messages is handled.
+/// Those who are to be seen to when a row of messages is handled.
 struct Waiting {
     sleepers: Vec<Arc<dyn Sleeper>>,
     /// Since when the first of them waits.
     since: Option<Instant>,
+    /// How many were written to.
+    written: usize,
+}
+
+impl Waiting {
+    fn is_long(&self) -> bool {
+        let each = EACH * u32::try_from(self.sleepers.len().min(MOST_OF_A_ROW)).unwrap_or(u32::MAX);
+        self.since.is_some_and(|since| since.elapsed() >= LONG.max(each))
+    }
 }
 
 #[derive(Clone, Copy)]
 struct Pace {
     company: Company,
-    /// How many events it has written at once since it had nothing to do.
+    /// How many messages it has written at once since it had nothing to do.
     written: u32,
     /// Until when it writes no more, nothing to do apart.
     until: Option<Instant>,
@@ -68,8 +77,8 @@ pub enum Company {
     Others,
 }
 
-/// Messages that are handled one after the other. Those who get events to write by it are woken when all are handled,
-/// or sooner when that takes long: woken by the first, another thread would write it alone.
+/// Messages that are handled one after the other. Those who get something to write by it are seen to when all are
+/// handled, or sooner when that takes long: woken by the first, another thread would write it alone.
 #[derive(Debug)]
 pub struct Row {
     /// It is of this thread.
@@ -82,8 +91,8 @@ impl Row {
         Self { _here: PhantomData }
     }
 
-    /// Handles one. The receivers of an event that comes by itself are written to at once, which spares the task of
-    /// each a turn; those of several get them together.
+    /// Handles one. The receivers of what comes by itself are written to at once, which spares the task of each a turn;
+    /// those of several get them together.
     pub fn handle<T>(&self, company: Company, handle: impl FnOnce() -> T) -> T {
         /// However the handling ends.
         struct Over;
@@ -94,7 +103,9 @@ impl Row {
             }
         }
 
-        wake_after_long();
+        if WAITING.with_borrow(Waiting::is_long) {
+            see_to(write_first);
+        }
         PACE.set(Pace { company, ..PACE.get() });
         let _over = Over;
         handle()
@@ -103,51 +114,59 @@ impl Row {
 
 impl Drop for Row {
     fn drop(&mut self) {
-        wake_all();
+        see_to(write_first);
     }
 }
 
-fn wake_after_long() {
-    let is_long = |waiting: &Waiting| {
-        let long = LONG.max(EACH * u32::try_from(waiting.sleepers.len()).unwrap_or(u32::MAX));
-        waiting.since.is_some_and(|since| since.elapsed() >= long)
-    };
-    if WAITING.with_borrow(is_long) {
-        wake_all();
-    }
-}
-
-fn wake_all() {
+/// Sees to all who wait, by `see_to`, which says how many it has written to.
+fn see_to(see_to: fn(&[Arc<dyn Sleeper>]) -> usize) {
     let mut sleepers = WAITING.with_borrow_mut(|waiting| {
         waiting.since = None;
         std::mem::take(&mut waiting.sleepers)
     });
     // Not while it is borrowed: whoever is woken, or let go of, may come back here.
-    let others = sleepers.split_off(sleepers.len().min(MOST_OF_A_ROW));
-    others.iter().for_each(|sleeper| sleeper.wake_put_off());
-    let write = |sleeper: Arc<dyn Sleeper>| sleeper.write_put_off(if allows() { 0 } else { WORTHWHILE });
-    sleepers.drain(..).for_each(write);
+    let written = see_to(&sleepers);
+    sleepers.clear();
     WAITING.with_borrow_mut(|waiting| {
+        waiting.written += written;
         if waiting.sleepers.capacity() == 0 && sleepers.capacity() <= KEPT {
             waiting.sleepers = sleepers;
         }
     });
 }
 
-/// Whether who gets an event now is to be put off.
+fn write_first(sleepers: &[Arc<dyn Sleeper>]) -> usize {
+    let (first, others) = sleepers.split_at(sleepers.len().min(MOST_OF_A_ROW));
+    wake(others);
+    first.iter().for_each(|sleeper| sleeper.write_put_off());
+    first.len()
+}
+
+fn wake(sleepers: &[Arc<dyn Sleeper>]) -> usize {
+    sleepers.iter().for_each(|sleeper| sleeper.wake_put_off());
+    0
+}
+
+/// To how many this thread has written in rows since it was last asked.
+pub fn take_written() -> usize {
+    WAITING.with_borrow_mut(|waiting| std::mem::take(&mut waiting.written))
+}
+
+/// Whether who gets something to write now is to be put off.
 pub(super) fn puts_off() -> bool {
     PACE.get().company == Company::Others
 }
 
-/// Wakes it later.
+/// Sees to it later.
 pub(super) fn put_off(sleeper: Arc<dyn Sleeper>) {
-    let looks = WAITING.with_borrow_mut(|waiting| {
+    let is_long = WAITING.with_borrow_mut(|waiting| {
         waiting.since.get_or_insert_with(Instant::now);
         waiting.sleepers.push(sleeper);
-        waiting.sleepers.len().is_multiple_of(SOME)
+        waiting.sleepers.len().is_multiple_of(SOME) && waiting.is_long()
     });
-    if looks {
-        wake_after_long();
+    if is_long {
+        // No more than that: this is in the middle of something.
+        see_to(wake);
     }
 }
 
@@ -157,8 +176,12 @@ pub fn rested() {
     PACE.set(Pace { written: 0, until: None, ..PACE.get() });
 }
 
-/// Whether one more event may be written at once.
-pub(super) fn allows() -> bool {
+/// Whether one more message, or several, of so many bytes may be written at once.
+pub(super) fn allows(bytes: usize) -> bool {
+    bytes >= WORTHWHILE || allows_little()
+}
+
+fn allows_little() -> bool {
     let mut pace = PACE.get();
     if pace.company == Company::Others {
         return false;
@@ -189,42 +212,42 @@ mod tests {
     fn only_what_comes_by_itself_is_written_at_once() {
         rested();
         let row = Row::begin();
-        row.handle(Company::Others, || assert!(!allows()));
-        assert!(row.handle(Company::None, allows) && allows());
+        row.handle(Company::Others, || assert!(!allows(1) && allows(WORTHWHILE)));
+        assert!(row.handle(Company::None, || allows(1)) && allows(1));
         let panicked =
             std::panic::catch_unwind(|| Row::begin().handle(Company::Others, || panic!("a handler")));
-        assert!(panicked.is_err() && allows());
+        assert!(panicked.is_err() && allows(1));
     }
 
-    /// Counts how often it is seen to.
     #[derive(Default)]
-    struct Counting(AtomicUsize);
+    struct Counting {
+        written: AtomicUsize,
+        woken: AtomicUsize,
+    }
 
     impl Sleeper for Counting {
-        fn wake_put_off(&self) {
-            self.0.fetch_add(1, Ordering::Relaxed);
+        fn write_put_off(&self) {
+            self.written.fetch_add(1, Ordering::Relaxed);
         }
 
-        fn write_put_off(&self, least: usize) {
-            self.0.fetch_add(1 + (least << 32), Ordering::Relaxed);
+        fn wake_put_off(&self) {
+            self.woken.fetch_add(1, Ordering::Relaxed);
         }
     }
-
-    /// How often it was seen to.
-    const TIMES: usize = 0xFFFF_FFFF;
 
     impl Counting {
         fn put_off(self: &Arc<Self>) {
             put_off(Arc::clone(self) as _);
         }
 
-        fn times(&self) -> usize {
-            self.0.load(Ordering::Relaxed) & TIMES
+        /// How often it was written to, and woken.
+        fn times(&self) -> (usize, usize) {
+            (self.written.load(Ordering::Relaxed), self.woken.load(Ordering::Relaxed))
         }
     }
 
     #[test]
-    fn who_has_something_to_write_is_woken_when_the_row_is_handled() {
+    fn who_has_something_to_write_is_seen_to_when_the_row_is_handled() {
         let sleeper = Arc::new(Counting::default());
         let row = Row::begin();
         row.handle(Company::None, || assert!(!puts_off()));
@@ -232,22 +255,20 @@ mod tests {
             assert!(puts_off());
             sleeper.put_off();
         });
-        row.handle(Company::Others, || ());
-        assert_eq!(sleeper.times(), 0);
+        assert_eq!(sleeper.times(), (0, 0));
         drop(row);
-        assert_eq!(sleeper.times(), 1);
+        assert_eq!(sleeper.times(), (1, 0));
     }
 
     #[test]
-    fn a_thread_writes_so_much_for_others_and_leaves_them_the_rest() {
-        rested();
+    fn a_thread_writes_to_so_many_and_wakes_the_rest() {
+        take_written();
         let sleeper = Arc::new(Counting::default());
-        let row = Row::begin();
-        row.handle(Company::Others, || (0..MOST_OF_A_ROW + 100).for_each(|_| sleeper.put_off()));
-        drop(row);
-        assert_eq!(sleeper.times(), MOST_OF_A_ROW + 100);
-        let least = sleeper.0.load(Ordering::Relaxed) >> 32;
-        assert_eq!(least, (MOST_OF_A_ROW - MOST as usize) * WORTHWHILE);
+        let all = (0..MOST_OF_A_ROW + 100).map(|_| Arc::clone(&sleeper) as Arc<dyn Sleeper>);
+        WAITING.with_borrow_mut(|waiting| waiting.sleepers.extend(all));
+        drop(Row::begin());
+        assert_eq!(sleeper.times(), (MOST_OF_A_ROW, 100));
+        assert_eq!((take_written(), take_written()), (MOST_OF_A_ROW, 0));
     }
 
     #[test]
@@ -256,12 +277,12 @@ mod tests {
         let row = Row::begin();
         row.handle(Company::Others, || sleeper.put_off());
         pass_time();
-        row.handle(Company::Others, || assert_eq!(sleeper.times(), 1));
+        row.handle(Company::Others, || assert_eq!(sleeper.times(), (1, 0)));
         row.handle(Company::Others, || {
             sleeper.put_off();
             pass_time();
             (1..SOME).for_each(|_| others.put_off());
-            assert_eq!((sleeper.times(), others.times()), (2, SOME - 1));
+            assert_eq!((sleeper.times(), others.times()), ((1, 1), (0, SOME - 1)));
         });
     }
 
@@ -271,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_panics_wakes_too() {
+    fn a_row_that_panics_sees_to_them_too() {
         let sleeper = Arc::new(Counting::default());
         let panicked = std::panic::catch_unwind(AssertUnwindSafe(|| {
             Row::begin().handle(Company::Others, || {
@@ -280,15 +301,15 @@ mod tests {
             });
         }));
         assert!(panicked.is_err());
-        assert_eq!(sleeper.times(), 1);
+        assert_eq!(sleeper.times(), (1, 0));
     }
 
     #[test]
     fn a_busy_thread_leaves_the_rest_to_the_tasks() {
         rested();
-        assert!((0..MOST).all(|_| allows()));
-        assert!(!allows());
+        assert!((0..MOST).all(|_| allows(1)));
+        assert!(!allows(1) && allows(WORTHWHILE));
         rested();
-        assert!(allows());
+        assert!(allows(1));
     }
 }

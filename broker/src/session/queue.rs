@@ -4,7 +4,7 @@ use bytes::Bytes;
 use metrics::Counter;
 use tokio::{net::tcp::OwnedWriteHalf, time::Instant};
 
-use super::{Item, Waiter};
+use super::{Item, Waiter, pace};
 use crate::codec::spare;
 
 /// An event whose bytes are shared is copied instead when it has no more bytes than these, and the queue no more than
@@ -57,7 +57,7 @@ pub(super) struct Queue {
     own: Vec<u8>,
     /// How much of `own` has been taken out.
     taken: usize,
-    /// Whether what comes first is the rest of an event that is partly written.
+    /// Whether what comes first is the rest of a message that is partly written, or of such a one in a row.
     begun: bool,
 }
 
@@ -119,7 +119,7 @@ impl Queue {
     pub(super) fn put_answer(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> usize {
         let more = self.write_own(write);
         match self.slots.back_mut() {
-            Some(Slot::Answers { length }) if *length + more <= TOGETHER => *length += more,
+            Some(Slot::Answers { length }) if !self.begun && *length + more <= TOGETHER => *length += more,
             _ => self.slots.push_back(Slot::Answers { length: more }),
         }
         more
@@ -170,9 +170,9 @@ impl Queue {
         }
     }
 
-    /// Writes as much of what waits as the socket takes, and says how much. Nothing where something of it is shared, nor
-    /// where several messages wait of which one is to be answered: the task will have a turn for that, and write more
-    /// in it.
+    /// Writes as much of what waits as the socket takes, where that pays, and says how much. Nothing where something of it
+    /// is shared or long, nor where several messages wait of which one is to be answered: the task will have a turn for
+    /// that, and write more in it.
     pub(super) fn write_waiting(&mut self) -> usize {
         let Some(writer) = &self.writer else { return 0 };
         let is_one = self.slots.len() == 1;
@@ -181,10 +181,12 @@ impl Queue {
             Slot::Event { .. } | Slot::Request { .. } => !is_one,
             Slot::Shared { .. } => true,
         };
-        if self.slots.iter().any(is_left) {
+        let waiting = self.own.get(self.taken..).unwrap_or_default();
+        let is_long = waiting.len() > COPIED_IN_ALL;
+        if is_long || self.slots.iter().any(is_left) || !pace::allows(waiting.len()) {
             return 0;
         }
-        let written = writer.write(self.own.get(self.taken..).unwrap_or_default());
+        let written = writer.write(waiting);
         if written > 0 {
             self.forget_written(written);
         }

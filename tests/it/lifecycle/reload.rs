@@ -108,6 +108,25 @@ async fn timeouts() {
 }
 
 #[tokio::test]
+async fn a_shorter_time_for_answers_holds_for_who_waits_for_longer() {
+    on_both(async |transport| {
+        let broker = configured("[timeouts]\nanswer = \"1h\"").await;
+        let mut ann = broker.login(transport, "ann").await;
+        let mut bob = broker.login(transport, "bob").await;
+        bob.set_autorespond(false);
+        ann.ok("core/user/send_event", json!({"user": "bob"})).await;
+        let event = bob.next_event().await;
+        bob.answer(&event, json!({})).await;
+        reload(&broker, "[timeouts]\nanswer = \"300ms\"\nhandler = \"100ms\"");
+        until(&mut ann, "fixture/core/sleep", json!({"ms": 600}), fails_with(code::TIMEOUT)).await;
+        ann.ok("core/user/send_event", json!({"user": "bob"})).await;
+        bob.next_event().await;
+        bob.expect_closed_as(4002, "timeout").await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_administrators_password() {
     on_both(async |transport| {
         let broker = configured("").await;
