@@ -3,7 +3,7 @@
 mod directory;
 mod link;
 mod outbound;
-/// When events are written at once.
+/// When messages are written at once.
 pub mod pace;
 mod queue;
 mod record;

@@ -221,7 +221,8 @@ impl Outbound {
         true
     }
 
-    /// Takes out the rest of an event that is partly written, before which nothing else may be.
+    /// Takes out the rest of a message that is partly written, before which nothing else may be, with the events that
+    /// came in a row with it.
     pub fn take_begun(&self, mut each: impl FnMut(Item<'_>)) {
         let taken = self.queue.lock().take_begun(&mut each);
         self.bytes.fetch_sub(taken, Ordering::Relaxed);
