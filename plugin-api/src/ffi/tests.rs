@@ -318,6 +318,7 @@ fn everything_works_across_the_border() {
 async fn commands_work(harness: &Harness) {
     let call = |cmd: &'static str, data: &'static str| harness.call("every", "core", cmd, data);
     assert_eq!(call("greet", r#"{"text":"you"}"#).await.unwrap().as_str(), r#"{"text":"hello you"}"#);
+    assert!(super::guest::has_spare(), "nobody asked who calls, so nobody was told");
     assert_eq!(call("greet", "{}").await.unwrap_err().text(), "Missing field: text");
     assert_eq!(harness.counter("greeted"), Some(1));
     assert_eq!(call("later", "{}").await.unwrap().as_str(), "\"tester\"");

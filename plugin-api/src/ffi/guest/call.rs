@@ -51,6 +51,12 @@ thread_local! {
     static SPARE: RefCell<Option<Arc<GuestCall>>> = const { RefCell::new(None) };
 }
 
+/// Whether this thread's last call left nothing behind, and the next one takes its place.
+#[cfg(test)]
+pub(in crate::ffi) fn has_spare() -> bool {
+    SPARE.with_borrow(Option::is_some)
+}
+
 impl GuestCall {
     fn take(broker: &Arc<Broker>, request: &abi::Request) -> Arc<Self> {
         let raw = Mutex::new(Some(Raw { call: request.call, caller: request.caller }));
@@ -244,12 +250,15 @@ fn run(
         Ok(Poll::Ready(outcome)) => {
             // What a handler leaves behind may panic, too.
             let left = catch_unwind(AssertUnwindSafe(|| drop(work)));
+            // Before it is looked whether the handler has kept one.
+            drop(context);
             serving.ended(left.map(|()| outcome));
             0
         }
         Err(panic) => {
             // It panicked already: that is what the broker hears of.
             catch_unwind(AssertUnwindSafe(|| drop(work))).ok();
+            drop(context);
             serving.panicked(&*panic);
             0
         }

@@ -7,6 +7,9 @@ mod instance;
 mod log;
 mod shims;
 
+#[cfg(test)]
+pub(super) use call::has_spare;
+
 use std::sync::Arc;
 
 use super::abi::{ABI_MAJOR, ABI_MINOR, MAGIC, PluginTable, Text};
