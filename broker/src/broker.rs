@@ -155,8 +155,10 @@ impl Broker {
             service.announce(&config);
         }
         let notes = needs_restart(&self.started_with, &config);
-        self.runtime.shared.settings.store(config);
-        self.services.iter().for_each(|service| service.apply_timeouts());
+        let before = self.runtime.shared.settings.swap(Arc::clone(&config));
+        if before.timeouts != config.timeouts {
+            self.services.iter().for_each(|service| service.apply_timeouts());
+        }
         Ok(notes)
     }
 

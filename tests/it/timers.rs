@@ -166,6 +166,20 @@ async fn an_ack_never_comes_behind_its_answer() {
             assert_eq!(ann.recv().await, json!({"ack": tid}));
             assert_eq!(ann.recv().await["result"], json!("ok"));
         }
+        // Behind more than is written at a time, too.
+        let large = "x".repeat(50_000);
+        for _ in 0..4 {
+            ann.start("fixture/core/echo", json!({"text": large})).await;
+        }
+        let tid = json!(ann.start("fixture/core/ack_now", json!({})).await);
+        let mut order = Vec::new();
+        while order.len() < 2 {
+            let message = ann.recv().await;
+            if message["ack"] == tid || message["tid"] == tid {
+                order.push(message["ack"] == tid);
+            }
+        }
+        assert_eq!(order, [true, false]);
     })
     .await;
 }

@@ -94,7 +94,7 @@ impl InFlight {
         self.answer_relayed(Err(error.into()));
     }
 
-    /// Nobody waits for the answer any more.
+    /// It is answered, or nobody waits for that any more.
     pub(super) fn abandon(&self) {
         let before = std::mem::replace(&mut *self.relay.lock(), Relayed::Answered);
         drop(before);
@@ -172,7 +172,9 @@ impl InFlight {
         self.home.link.push_answer(limit, |out, framing| put_ack(out, framing, &self.tid)).ok();
     }
 
-    fn queue_answer(&self, answered: Answered) {
+    /// Answers through the queue, behind all acks.
+    pub(super) fn queue_answer(&self, answered: Answered) {
+        self.abandon();
         let tid = &self.tid;
         let (ended, pushed) = match &answered.result {
             Ok(data) => (

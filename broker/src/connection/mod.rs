@@ -44,8 +44,8 @@ const BATCH_BYTES: usize = 64 << 10;
 /// their turn: who fires events must not outrun those who write them out.
 const READS_IN_A_TURN: usize = 8;
 
-/// When it has written to so many others in a round, those on the thread have their turn at once.
-const MOST_WRITTEN_IN_A_TURN: usize = 64;
+/// When it has seen to the queues of so many others in a round, those on the thread have their turn at once.
+const MOST_SEEN_TO_IN_A_TURN: usize = 64;
 
 /// How many requests of the broker's a client may leave unanswered, events among them. One that reads but never
 /// answers must not fill the memory.
@@ -217,8 +217,9 @@ impl Connection {
             let input = self.poll_input(cx);
             self.input.settle();
             match input {
-                Ok(true) if pace::take_written() >= MOST_WRITTEN_IN_A_TURN => break,
-                Ok(true) => continue,
+                Ok(true) if pace::take_seen_to() < MOST_SEEN_TO_IN_A_TURN => continue,
+                Ok(true) if self.poll_output(cx).is_err() => return Poll::Ready(End::Broken),
+                Ok(true) => break,
                 Ok(false) => {}
                 Err(end) => return Poll::Ready(end),
             }

@@ -61,7 +61,7 @@ pub(super) enum Expected {
 impl OpenRequests {
     /// A request was sent.
     pub(super) fn insert(&mut self, tid: u64, expected: Expected, deadline: Instant) {
-        if self.len() == 0 {
+        if self.waiting == 0 {
             // This one is behind nothing.
             self.reached = None;
         }

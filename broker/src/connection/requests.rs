@@ -120,9 +120,11 @@ impl Connection {
 
     /// Answers a request that was served in place.
     fn answer(&mut self, inflight: &InFlight, answered: Answered) {
+        // From here on nobody acks it any more.
+        inflight.abandon();
         if inflight.has_acked() {
             // The ack is in the queue, and comes first.
-            self.take_frames();
+            return inflight.queue_answer(answered);
         }
         let metrics = &self.home.endpoint.sessions.metrics;
         let (out, framing) = (self.channel.tail(), self.home.link.framing);

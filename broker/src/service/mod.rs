@@ -248,7 +248,7 @@ impl Service {
         }
     }
 
-    /// Has every session go by the times that are in force now, which may be over sooner than those it waits for.
+    /// Has every session go by the times that are in force now, but for what it has open already.
     pub(crate) fn apply_timeouts(&self) {
         self.endpoint.sessions.directory.all().iter().for_each(|session| session.link.outbound.wake());
     }

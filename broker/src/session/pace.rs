@@ -10,7 +10,7 @@ use std::{
 const MOST: u32 = 512;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// What is as long as this is written at once even by a busy thread.
+/// What is as long as this altogether is written at once even by a busy thread, and in the middle of a row.
 const WORTHWHILE: usize = 2 << 10;
 
 /// When those who have something to write have waited so long, they are seen to although there are more messages in the
@@ -31,7 +31,7 @@ const KEPT: usize = 1024;
 
 thread_local! {
     static PACE: Cell<Pace> = const { Cell::new(Pace { company: Company::None, written: 0, until: None }) };
-    static WAITING: RefCell<Waiting> = const { RefCell::new(Waiting { sleepers: Vec::new(), since: None, written: 0 }) };
+    static WAITING: RefCell<Waiting> = const { RefCell::new(Waiting { sleepers: Vec::new(), since: None, seen_to: 0 }) };
 }
 
 /// Has something to write, and no need to know before others have given it more.
@@ -48,8 +48,8 @@ struct Waiting {
     sleepers: Vec<Arc<dyn Sleeper>>,
     /// Since when the first of them waits.
     since: Option<Instant>,
-    /// How many were written to.
-    written: usize,
+    /// How many were seen to, written to or nearly.
+    seen_to: usize,
 }
 
 impl Waiting {
@@ -118,17 +118,17 @@ impl Drop for Row {
     }
 }
 
-/// Sees to all who wait, by `see_to`, which says how many it has written to.
+/// Sees to all who wait, by `see_to`, which says how many it has not only woken.
 fn see_to(see_to: fn(&[Arc<dyn Sleeper>]) -> usize) {
     let mut sleepers = WAITING.with_borrow_mut(|waiting| {
         waiting.since = None;
         std::mem::take(&mut waiting.sleepers)
     });
     // Not while it is borrowed: whoever is woken, or let go of, may come back here.
-    let written = see_to(&sleepers);
+    let seen_to = see_to(&sleepers);
     sleepers.clear();
     WAITING.with_borrow_mut(|waiting| {
-        waiting.written += written;
+        waiting.seen_to += seen_to;
         if waiting.sleepers.capacity() == 0 && sleepers.capacity() <= KEPT {
             waiting.sleepers = sleepers;
         }
@@ -147,9 +147,9 @@ fn wake(sleepers: &[Arc<dyn Sleeper>]) -> usize {
     0
 }
 
-/// To how many this thread has written in rows since it was last asked.
-pub fn take_written() -> usize {
-    WAITING.with_borrow_mut(|waiting| std::mem::take(&mut waiting.written))
+/// How many this thread has seen to in rows since it was last asked, those apart that it has only woken.
+pub fn take_seen_to() -> usize {
+    WAITING.with_borrow_mut(|waiting| std::mem::take(&mut waiting.seen_to))
 }
 
 /// Whether who gets something to write now is to be put off.
@@ -262,13 +262,13 @@ mod tests {
 
     #[test]
     fn a_thread_writes_to_so_many_and_wakes_the_rest() {
-        take_written();
+        take_seen_to();
         let sleeper = Arc::new(Counting::default());
         let all = (0..MOST_OF_A_ROW + 100).map(|_| Arc::clone(&sleeper) as Arc<dyn Sleeper>);
         WAITING.with_borrow_mut(|waiting| waiting.sleepers.extend(all));
         drop(Row::begin());
         assert_eq!(sleeper.times(), (MOST_OF_A_ROW, 100));
-        assert_eq!((take_written(), take_written()), (MOST_OF_A_ROW, 0));
+        assert_eq!((take_seen_to(), take_seen_to()), (MOST_OF_A_ROW, 0));
     }
 
     #[test]

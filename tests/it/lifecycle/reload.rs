@@ -110,7 +110,7 @@ async fn timeouts() {
 #[tokio::test]
 async fn a_shorter_time_for_answers_holds_for_who_waits_for_longer() {
     on_both(async |transport| {
-        let broker = configured("[timeouts]\nanswer = \"1h\"").await;
+        let broker = configured("[timeouts]\nanswer = \"1h\"\nlogin = \"1h\"").await;
         let mut ann = broker.login(transport, "ann").await;
         let mut bob = broker.login(transport, "bob").await;
         bob.set_autorespond(false);

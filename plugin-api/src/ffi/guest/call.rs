@@ -189,6 +189,7 @@ pub(super) unsafe fn serve(instance: &Instance, index: u32, request: *const abi:
     let runtime = match instance.runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
+            drop(context);
             serving.end(Err(error));
             return 0;
         }
@@ -199,6 +200,7 @@ pub(super) unsafe fn serve(instance: &Instance, index: u32, request: *const abi:
     match entered {
         Ok(work) => run(instance, runtime, inside, work, context, serving),
         Err(panic) => {
+            drop(context);
             serving.panicked(&*panic);
             0
         }
