@@ -134,6 +134,7 @@ impl InFlight {
     /// Waits for a handler that could not answer at once, acks for it, ends it when it takes too long, and answers.
     pub(super) async fn run(self: Arc<Self>, _waiting: Waiting, running: Running) {
         let answered = self.supervise(running).await;
+        self.abandon();
         self.queue_answer(answered);
     }
 
@@ -172,9 +173,8 @@ impl InFlight {
         self.home.link.push_answer(limit, |out, framing| put_ack(out, framing, &self.tid)).ok();
     }
 
-    /// Answers through the queue, behind all acks.
+    /// Answers through the queue, behind all acks. There must be no more of them.
     pub(super) fn queue_answer(&self, answered: Answered) {
-        self.abandon();
         let tid = &self.tid;
         let (ended, pushed) = match &answered.result {
             Ok(data) => (

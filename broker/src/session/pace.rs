@@ -48,7 +48,7 @@ struct Waiting {
     sleepers: Vec<Arc<dyn Sleeper>>,
     /// Since when the first of them waits.
     since: Option<Instant>,
-    /// How many were seen to, written to or nearly.
+    /// How many were seen to, those apart that were only woken.
     seen_to: usize,
 }
 
