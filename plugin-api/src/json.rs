@@ -3,6 +3,7 @@
 mod arguments;
 mod data;
 mod scan;
+mod special;
 mod text;
 
 use std::{borrow::Cow, fmt};
@@ -19,6 +20,7 @@ use serde_json::{Map, Value, value::RawValue};
 
 use crate::error::{Error, ErrorCode, Result};
 pub use arguments::Arguments;
+#[cfg(feature = "schema")]
 pub(crate) use arguments::Filled;
 pub use data::Data;
 pub use scan::{Scan, is_plain};

@@ -270,7 +270,7 @@ impl ObjectSchema {
             return Err(Error::syntax(&property.name));
         }
         let mut faults = Faults::default();
-        for (property, raw) in present() {
+        for (property, raw) in present().filter(|(property, _)| !matches!(property.rest, Rest::Nothing)) {
             faults = faults.and(property.rest.judge(raw, &property.name)?);
         }
         if let Some(whole) = &self.whole {

@@ -12,6 +12,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
 
 use super::Tid;
 
+/// What is added to a message to tell it apart takes at most so much: a frame's header (RFC 6455, section 5.2).
+const MOST_FRAMING: usize = 10;
+
 /// How messages are told apart on a transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Framing {
@@ -24,10 +27,12 @@ pub enum Framing {
 impl Framing {
     /// Appends one message whose text is the parts in a row. No part holds a line break: [`RawJson`] has none, and
     /// strings are escaped.
+    #[inline(always)]
     fn put(self, out: &mut Vec<u8>, parts: &[&str]) {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        out.reserve(length + MOST_FRAMING);
         if self == Self::WebSocket {
             let header = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
-            let length: usize = parts.iter().map(|part| part.len()).sum();
             // Writing to memory cannot fail.
             header.format(length as u64, out).ok();
         }

@@ -101,11 +101,12 @@ impl Connection {
         if is_ping {
             return Ok(());
         }
-        if !self.home.link.is_session() && !envelope.is_core("user", "login") {
+        let is_session = self.home.link.is_session();
+        if !is_session && !envelope.is_core("user", "login") {
             return Err(ErrorCode::NotAuthenticated.into());
         }
         let limits = &self.config.limits;
-        if self.home.link.is_session() && !self.rate.admits(limits.requests_per_second) {
+        if is_session && !self.rate.admits(limits.requests_per_second) {
             return Err(ErrorCode::RateLimited.into());
         }
         // What waits is weighed too: a thousand small requests are not a thousand of a mebibyte.

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-use super::JsonText;
+use super::{JsonText, special};
 
 /// Goes through JSON text from left to right without making anything of it. Who knows what is to come says so, and
 /// gets `None` for anything else; what stands where a value is to be is judged as RFC 8259 has it.
@@ -117,7 +117,6 @@ impl<'a> Scan<'a> {
 
     fn pass_scalar(&mut self, first: u8) -> Option<()> {
         match first {
-            b'"' => self.pass_string().map(|_| ()),
             b't' => self.pass_word("true"),
             b'f' => self.pass_word("false"),
             b'n' => self.pass_word("null"),
@@ -132,41 +131,35 @@ impl<'a> Scan<'a> {
     /// Passes over a string, and says whether it has escapes.
     #[inline]
     fn pass_string(&mut self) -> Option<bool> {
-        let (quote, rest) = self.rest().split_first()?;
-        if *quote != b'"' {
+        let bytes = self.text.as_bytes();
+        if *bytes.get(self.at)? != b'"' {
             return None;
         }
-        self.at += 1;
-        // Most are short and have none.
-        if let Some(place) = rest.first_chunk().and_then(|first| special_in(*first))
-            && rest.get(place) == Some(&b'"')
-        {
-            self.at += place + 1;
+        self.at = special::find(bytes, self.at + 1)?;
+        if bytes.get(self.at) == Some(&b'"') {
+            self.at += 1;
             return Some(false);
         }
-        self.pass_long_string()
+        self.pass_escapes()
     }
 
-    /// The same from behind the quote.
-    #[inline(never)]
-    fn pass_long_string(&mut self) -> Option<bool> {
-        let mut has_escapes = false;
+    /// The same from the first escape on.
+    #[cold]
+    fn pass_escapes(&mut self) -> Option<bool> {
         loop {
-            self.at += plain(self.rest());
             match self.byte()? {
                 b'"' => {
                     self.at += 1;
-                    return Some(has_escapes);
+                    return Some(true);
                 }
                 b'\\' => self.pass_escape()?,
                 _ => return None,
             }
-            has_escapes = true;
+            self.at = special::find(self.text.as_bytes(), self.at)?;
         }
     }
 
     /// An escape that means nothing (half of a surrogate pair) is JSON nevertheless.
-    #[cold]
     fn pass_escape(&mut self) -> Option<()> {
         let digits = match self.rest().get(1)? {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => 0,
@@ -222,6 +215,7 @@ impl<'a> Scan<'a> {
                         continue;
                     }
                 }
+                b'"' => drop(self.pass_string()?),
                 _ => self.pass_scalar(first)?,
             }
             loop {
@@ -241,6 +235,7 @@ impl<'a> Scan<'a> {
     }
 
     /// The name of a value that is in an object.
+    #[inline]
     fn pass_name(&mut self, close: u8) -> Option<()> {
         if close == b'}' {
             self.peek()?;
@@ -253,40 +248,7 @@ impl<'a> Scan<'a> {
 
 /// Whether a string that says this is written without escapes.
 pub fn is_plain(text: &str) -> bool {
-    plain(text.as_bytes()) == text.len()
-}
-
-/// How many bytes stand before the first that is [`special`].
-fn plain(bytes: &[u8]) -> usize {
-    const WIDE: usize = 16;
-    // Without ways out the compiler makes a few wide comparisons of this.
-    let is_plain = |wide: &&[u8; WIDE]| wide.iter().fold(0, |any, byte| any | special(*byte)) == 0;
-    let passed = bytes.as_chunks().0.iter().take_while(is_plain).count() * WIDE;
-    let (words, rest) = bytes.get(passed..).unwrap_or_default().as_chunks();
-    for (place, word) in words.iter().enumerate() {
-        if let Some(found) = special_in(*word) {
-            return passed + place * 8 + found;
-        }
-    }
-    let found = rest.iter().position(|byte| special(*byte) != 0).unwrap_or(rest.len());
-    passed + words.len() * 8 + found
-}
-
-/// Not 0 for what ends a string, begins an escape, or must not be in one.
-fn special(byte: u8) -> u8 {
-    u8::from(byte == b'"') | u8::from(byte == b'\\') | u8::from(byte < b' ')
-}
-
-/// Where the first of eight bytes is that is [`special`]. See Bit Twiddling Hacks, "Determine if a word has a byte
-/// less than n": the lowest byte that is found is one, those above it need not be.
-fn special_in(bytes: [u8; 8]) -> Option<usize> {
-    const EACH: u64 = u64::from_le_bytes([1; 8]);
-    const HIGHEST: u64 = EACH << 7;
-    let word = u64::from_le_bytes(bytes);
-    let less = |word: u64, than: u8| word.wrapping_sub(EACH * u64::from(than)) & !word;
-    let is = |byte: u8| less(word ^ (EACH * u64::from(byte)), 1);
-    let special = (less(word, b' ') | is(b'"') | is(b'\\')) & HIGHEST;
-    (special != 0).then(|| special.trailing_zeros() as usize / 8)
+    special::find(text.as_bytes(), 0).is_none()
 }
 
 #[cfg(test)]
