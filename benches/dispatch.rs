@@ -9,7 +9,7 @@ use jackfield::{
     session::Turn,
 };
 use jackfield_benches::{Bare, World};
-use jackfield_plugin_api::{Answer, Call, Command, CommandKey, NoArguments, json::Data};
+use jackfield_plugin_api::{Answer, Command, CommandKey, NoArguments, json::Data};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -50,7 +50,7 @@ fn look_up(criterion: &mut Criterion, world: &World, keys: &[CommandKey]) {
 /// The whole way: look-up, permission, schema, handler, answer.
 fn route(criterion: &mut Criterion, world: &World, keys: &[CommandKey], title: &str) {
     let mut group = criterion.benchmark_group("dispatch");
-    let call: Arc<dyn Call> = Arc::new(Bare { session: world.log_in("ann") });
+    let call = Arc::new(Bare { session: world.log_in("ann") });
     let turn = Turn::default();
     let mut cx = TaskContext::from_waker(noop_waker_ref());
     let mut turns = keys.iter().cycle();

@@ -17,7 +17,7 @@ use std::{cell::RefCell, sync::Arc};
 use criterion::{BenchmarkId, Criterion};
 use jackfield::plugin::Loaded;
 use jackfield_benches::{Bare, World};
-use jackfield_plugin_api::{Answer, Call, Command, CommandKey, Context, RawJson};
+use jackfield_plugin_api::{Answer, Command, CommandKey, Context, RawJson};
 use tokio::runtime::Runtime;
 use ways::Repeat;
 
@@ -29,6 +29,8 @@ const COUNTED: u64 = 1_000;
 
 /// What all times are compared with.
 const DIRECT: &str = "direct trait object";
+
+const LIBRARY: &str = "library, ready at once";
 
 /// One way to a handler.
 struct Way {
@@ -49,15 +51,15 @@ fn main() {
     };
     let (_broker, host) = runtime.block_on(session::start());
     let c = libraries::load(libraries::in_c(), world.host());
-    let call: Arc<dyn Call> = Arc::new(Bare { session: world.log_in("ann") });
-    let cx = Context::new(Arc::clone(&call), world.host());
+    let call = Arc::new(Bare { session: world.log_in("ann") });
+    let cx = Context::new(Arc::clone(&call) as _, world.host());
     let echo = Command::define("built-in", "core", "ready")
         .raw_handler(|_cx, request| async { Ok(Answer::Reply(request.data)) });
     let ready = command(&library, "ready");
     world.register([echo.clone(), ready.clone()]);
     let ways = [
         Way::new(DIRECT, ways::in_place(&echo, &cx)),
-        Way::new("library, ready at once", ways::in_place(&ready, &cx)),
+        Way::new(LIBRARY, ways::in_place(&ready, &cx)),
         Way::new("C plugin", ways::in_place(&command(&c, "ready"), &cx)),
         Way::new("library, pends once", ways::awaited(&runtime, &command(&library, "pending"), &cx)),
         Way::new("registry, built-in", ways::routed(&world, &call, echo.key.clone())),
@@ -68,7 +70,18 @@ fn main() {
         Way::new("floor: loopback alone", ways::loopback(&runtime)),
     ];
     time(&mut criterion, &ways);
-    report(&ways, &Counter::new(command(&library, "allocations"), cx));
+    let counter = Counter::new(command(&library, "allocations"), cx);
+    report(&ways, &counter);
+    hold(&ways, &counter);
+}
+
+/// What must be so on any machine (README.md).
+fn hold(ways: &[Way], counter: &Counter) {
+    let [direct, library] = [DIRECT, LIBRARY].map(|title| {
+        let way = ways.iter().find(|way| way.title == title).unwrap();
+        counter.count(way, &RawJson::empty()).iter().sum::<f64>()
+    });
+    assert!(library < direct + 2.0, "a call of a library makes {library} allocations, a direct one {direct}");
 }
 
 fn command(plugin: &Loaded, cmd: &str) -> Command {

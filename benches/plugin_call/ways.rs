@@ -58,7 +58,7 @@ pub(crate) fn awaited(runtime: &Arc<Runtime>, command: &Command, cx: &Context) -
 }
 
 /// Looks the command up, asks permission, checks its data and calls it.
-pub(crate) fn routed(world: &Arc<World>, call: &Arc<dyn Call>, key: CommandKey) -> Repeat {
+pub(crate) fn routed(world: &Arc<World>, call: &Arc<impl Call>, key: CommandKey) -> Repeat {
     let (world, call, turn) = (Arc::clone(world), Arc::clone(call), Arc::new(Turn::default()));
     Box::new(move |data, times| {
         let mut task = TaskContext::from_waker(noop_waker_ref());

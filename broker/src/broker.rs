@@ -178,7 +178,7 @@ impl Broker {
         let requests = started + drain.saturating_sub(DRAIN_RESERVE.min(drain / 5));
         if timeout_at(requests, finished).await.is_err() {
             tracing::warn!(
-                pending = self.runtime.handlers.len() + self.runtime.relays.len(),
+                pending = self.runtime.pending_requests(),
                 "requests under way did not finish in time"
             );
             self.runtime.stop_handlers.cancel();

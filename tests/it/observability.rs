@@ -14,6 +14,7 @@ mod name {
     pub const CONNECTIONS: &str = "jackfield_connections";
     pub const SESSIONS: &str = "jackfield_sessions";
     pub const REQUESTS: &str = "jackfield_requests_total";
+    pub const PENDING: &str = "jackfield_requests_pending";
     pub const EVENTS_DELIVERED: &str = "jackfield_events_delivered_total";
     pub const EVENTS_DROPPED: &str = "jackfield_events_dropped_total";
     pub const BAD_INPUT: &str = "jackfield_bad_input_total";
@@ -120,6 +121,24 @@ async fn requests_are_counted() {
         );
     })
     .await;
+}
+
+#[tokio::test]
+async fn requests_that_wait_are_counted_as_long_as_they_do() {
+    let broker = Broker::start(with_pages()).await;
+    let mut ann = broker.login(Transport::Ws, "ann").await;
+    let mut bob = broker.login(Transport::Tcp, "bob").await;
+    let data = json!({"session_id": bob.session_id(), "class": "app", "cmd": "do"});
+    let relayed = ann.start("core/session/cmd", data).await;
+    let request = bob.next_request().await;
+    until_total(&broker, name::PENDING, 1.0).await;
+    let handled = ann.start("fixture/core/sleep", json!({"ms": 1500})).await;
+    until_total(&broker, name::PENDING, 2.0).await;
+    bob.answer(&request, json!({})).await;
+    assert_eq!(ann.response(relayed).await["result"], "ok");
+    until_total(&broker, name::PENDING, 1.0).await;
+    assert_eq!(ann.response(handled).await["result"], "ok");
+    until_total(&broker, name::PENDING, 0.0).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering, fence},
     },
     time::Duration,
@@ -16,7 +16,7 @@ use super::Endpoint;
 use crate::{
     codec::{CloseReason, Tid, put_ack, put_answer, put_error},
     router::{Answered, Running},
-    session::Link,
+    session::{Link, Session},
     telemetry::Outcome,
 };
 
@@ -30,12 +30,28 @@ const LOOK_AFTER: Duration = Duration::from_secs(5);
 pub(super) struct Home {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) link: Arc<Link>,
+    session: OnceLock<Arc<Session>>,
+}
+
+impl Home {
+    pub(super) fn new(endpoint: Arc<Endpoint>, link: Arc<Link>) -> Self {
+        Self { endpoint, link, session: OnceLock::new() }
+    }
+
+    /// The session that the connection has become, be it that it has ended since.
+    pub(super) fn session(&self) -> Option<&Arc<Session>> {
+        self.session.get().or_else(|| {
+            let session = self.link.session()?;
+            Some(self.session.get_or_init(|| session))
+        })
+    }
 }
 
 /// A client's request, until it is answered.
 pub(super) struct InFlight {
     home: Arc<Home>,
-    caller: Arc<Caller>,
+    /// Who asks, where that is no session.
+    anonymous: OnceLock<Arc<Caller>>,
     tid: Tid,
     /// How many bytes of data it brought.
     size: usize,
@@ -48,21 +64,18 @@ pub(super) struct InFlight {
 /// Whether a session answers it in the handler's place.
 enum Relayed {
     No,
-    /// It is handed on.
-    Handed,
-    /// It is handed on, and the request counts among those that wait.
-    Waiting {
-        _counted: Waiting,
-    },
+    /// It is handed on, and waits.
+    Handed(Counted),
     /// It is answered.
     Answered,
 }
 
 impl InFlight {
     pub(super) fn new(home: &Arc<Home>, tid: Tid, size: usize) -> Self {
+        let anonymous = if home.session().is_some() { OnceLock::new() } else { home.link.caller().into() };
         Self {
             home: Arc::clone(home),
-            caller: home.link.caller(),
+            anonymous,
             tid,
             size,
             acked: Mutex::new(None),
@@ -77,16 +90,8 @@ impl InFlight {
 
     /// Counts it among those that wait for their handlers, as long as what this gives is held.
     pub(super) fn wait_for_handler(&self) -> Waiting {
-        Waiting::new(&self.home, self.size, &self.home.endpoint.handlers)
-    }
-
-    /// A session is to answer it, unless it has done so by now.
-    pub(super) fn wait_for_relay(&self) {
-        let waiting = Waiting::new(&self.home, self.size, &self.home.endpoint.relays);
-        let mut relay = self.relay.lock();
-        if matches!(*relay, Relayed::Handed) {
-            *relay = Relayed::Waiting { _counted: waiting };
-        }
+        let counted = Counted::new(&self.home, self.size, &self.home.endpoint.handlers);
+        Waiting { home: Arc::clone(&self.home), counted: Some(counted) }
     }
 
     /// Answers in the place of a session that has not yet done so.
@@ -97,22 +102,32 @@ impl InFlight {
     /// It is answered, or nobody waits for that any more.
     pub(super) fn abandon(&self) {
         let before = std::mem::replace(&mut *self.relay.lock(), Relayed::Answered);
-        drop(before);
+        before.leave(&self.home);
+    }
+
+    /// The same, before an answer; whether its handler has acked it by itself.
+    pub(super) fn take_over(self: &mut Arc<Self>) -> bool {
+        let Some(own) = Arc::get_mut(self) else {
+            self.abandon();
+            return self.has_acked();
+        };
+        // Most handlers keep nothing, and nobody else is to be shut out.
+        std::mem::replace(own.relay.get_mut(), Relayed::Answered).leave(&own.home);
+        own.acked.get_mut().is_some()
     }
 
     fn answer_relayed(&self, result: Result<RawJson>) {
         let mut relay = self.relay.lock();
-        if !matches!(*relay, Relayed::Handed | Relayed::Waiting { .. }) {
+        if !matches!(*relay, Relayed::Handed(_)) {
             return;
         }
         let before = std::mem::replace(&mut *relay, Relayed::Answered);
         drop(relay);
         self.queue_answer(Answered { result, unrecognized: None });
-        drop(before);
+        before.leave(&self.home);
     }
 
-    /// Whether its handler has acked it by itself.
-    pub(super) fn has_acked(&self) -> bool {
+    fn has_acked(&self) -> bool {
         self.acked.lock().is_some()
     }
 
@@ -197,16 +212,21 @@ impl InFlight {
 
     /// Sees to what comes after an answer.
     pub(super) fn answered(&self, Answered { result, unrecognized }: Answered) {
-        let Some(session) = self.home.link.session() else { return };
         // protocol.md §5: the request was served.
-        if let Some(unrecognized) = unrecognized.filter(|_| result.is_ok()) {
+        let unrecognized = unrecognized.filter(|_| result.is_ok());
+        let ends_session = self.end_session.load(Ordering::Acquire);
+        if unrecognized.is_none() && !ends_session {
+            return;
+        }
+        let Some(session) = self.home.link.session() else { return };
+        if let Some(unrecognized) = unrecognized {
             self.home.endpoint.sessions.notify_unrecognized(
                 &session,
                 &unrecognized.command,
                 &unrecognized.fields,
             );
         }
-        if self.end_session.load(Ordering::Acquire) {
+        if ends_session {
             self.home.endpoint.sessions.close(&session, CloseReason::Stopped);
         }
     }
@@ -219,7 +239,10 @@ impl InFlight {
 #[async_trait]
 impl Call for InFlight {
     fn caller(&self) -> &Arc<Caller> {
-        &self.caller
+        match self.home.session.get() {
+            Some(session) if self.anonymous.get().is_none() => &session.caller,
+            _ => self.anonymous.get_or_init(|| self.home.link.caller()),
+        }
     }
 
     fn ack(&self) {
@@ -232,7 +255,9 @@ impl Call for InFlight {
     }
 
     fn hand_on(&self) {
-        *self.relay.lock() = Relayed::Handed;
+        let counted = Counted::new(&self.home, self.size, &self.home.endpoint.relays);
+        let before = std::mem::replace(&mut *self.relay.lock(), Relayed::Handed(counted));
+        before.leave(&self.home);
     }
 
     fn answer(&self, result: Result<RawJson>) {
@@ -246,7 +271,7 @@ impl Call for InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        if matches!(*self.relay.get_mut(), Relayed::Waiting { .. }) {
+        if matches!(*self.relay.get_mut(), Relayed::Handed(_)) {
             // Nobody holds on to it any more: the session that was to answer has ended.
             let stopped = self.home.endpoint.stop_handlers.is_cancelled();
             self.end_relay(if stopped { ErrorCode::ShuttingDown } else { ErrorCode::SessionStop });
@@ -254,26 +279,43 @@ impl Drop for InFlight {
     }
 }
 
-/// Counts a request among those that wait, as long as it does.
-pub(super) struct Waiting {
-    home: Arc<Home>,
-    size: usize,
-    _tracked: TaskTrackerToken,
+impl Relayed {
+    fn leave(self, home: &Home) {
+        if let Self::Handed(counted) = self {
+            counted.leave(home);
+        }
+    }
 }
 
-impl Waiting {
-    fn new(home: &Arc<Home>, size: usize, tracker: &TaskTracker) -> Self {
-        home.link.inflight.fetch_add(1, Ordering::AcqRel);
-        home.link.inflight_bytes.fetch_add(size, Ordering::AcqRel);
-        home.endpoint.sessions.metrics.requests_pending.increment(1.0);
-        Self { home: Arc::clone(home), size, _tracked: tracker.token() }
-    }
+/// Counts a request among those that wait, as long as this is held.
+pub(super) struct Waiting {
+    home: Arc<Home>,
+    counted: Option<Counted>,
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let Home { endpoint, link } = &*self.home;
-        endpoint.sessions.metrics.requests_pending.decrement(1.0);
+        if let Some(counted) = self.counted.take() {
+            counted.leave(&self.home);
+        }
+    }
+}
+
+/// A request that counts among those that wait, until it leaves them.
+#[must_use]
+struct Counted {
+    size: usize,
+    _tracked: TaskTrackerToken,
+}
+
+impl Counted {
+    fn new(home: &Home, size: usize, tracker: &TaskTracker) -> Self {
+        home.link.inflight.fetch_add(1, Ordering::AcqRel);
+        home.link.inflight_bytes.fetch_add(size, Ordering::AcqRel);
+        Self { size, _tracked: tracker.token() }
+    }
+
+    fn leave(self, Home { link, .. }: &Home) {
         link.inflight_bytes.fetch_sub(self.size, Ordering::AcqRel);
         if link.inflight.fetch_sub(1, Ordering::AcqRel) > 1 {
             return;

@@ -174,7 +174,7 @@ impl Connection {
             link.close(CloseReason::Shutdown);
         }
         Self {
-            home: Arc::new(Home { endpoint, link }),
+            home: Arc::new(Home::new(endpoint, link)),
             config,
             input: Input::new(socket.framing),
             channel: Channel::new(socket.stream, socket.framing),

@@ -6,7 +6,7 @@ use std::{
 
 use futures_util::FutureExt;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use jackfield_plugin_api::{Call, Error, ErrorCode};
+use jackfield_plugin_api::{Error, ErrorCode};
 
 use super::{Connection, End, inflight::InFlight};
 use crate::{
@@ -73,20 +73,17 @@ impl Connection {
         tracing::trace!(connection = self.home.link.id, %class, %subclass, %cmd, "request");
         let size = envelope.data.text().as_str().len();
         let inflight = Arc::new(InFlight::new(&self.home, envelope.tid, size));
-        let call: Arc<dyn Call> = Arc::clone(&inflight) as _;
         let wanted = Wanted { class: &envelope.class, subclass: &envelope.subclass, cmd: &envelope.cmd };
-        match self.home.endpoint.router.route(wanted, &envelope.data, &call, &self.home.link.turn, cx) {
-            Routed::Done(answered) => self.answer(&inflight, answered),
-            Routed::Relayed => {
-                inflight.wait_for_relay();
-                self.relayed.add(&inflight);
-            }
+        match self.home.endpoint.router.route(wanted, &envelope.data, &inflight, &self.home.link.turn, cx) {
+            Routed::Done(answered) => self.answer(inflight, answered),
+            Routed::Relayed => self.relayed.add(&inflight),
             Routed::Running(running) => {
                 let work = Arc::clone(&inflight).run(inflight.wait_for_handler(), running);
                 if is_login {
                     self.gate = Some(work.boxed());
                 } else {
-                    self.home.endpoint.handlers.spawn(work);
+                    // It counts among the handlers as long as it waits.
+                    tokio::spawn(work);
                 }
             }
         }
@@ -101,7 +98,7 @@ impl Connection {
         if is_ping {
             return Ok(());
         }
-        let is_session = self.home.link.is_session();
+        let is_session = self.home.session().is_some();
         if !is_session && !envelope.is_core("user", "login") {
             return Err(ErrorCode::NotAuthenticated.into());
         }
@@ -120,10 +117,9 @@ impl Connection {
     }
 
     /// Answers a request that was served in place.
-    fn answer(&mut self, inflight: &InFlight, answered: Answered) {
+    fn answer(&mut self, mut inflight: Arc<InFlight>, answered: Answered) {
         // From here on nobody acks it any more.
-        inflight.abandon();
-        if inflight.has_acked() {
+        if inflight.take_over() {
             // The ack is in the queue, and comes first.
             return inflight.queue_answer(answered);
         }

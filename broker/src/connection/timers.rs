@@ -63,7 +63,7 @@ impl Connection {
 
     fn next_time(&self) -> Instant {
         let timeouts = &self.config.timeouts;
-        let by_state = match self.home.link.session() {
+        let by_state = match self.home.session() {
             None => self.timers.login,
             Some(session) => {
                 let ping = self.timers.quiet_since + timeouts.ping;

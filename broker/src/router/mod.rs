@@ -102,7 +102,7 @@ impl Router {
         self: &Arc<Self>,
         wanted: Wanted<'_>,
         data: &Data<'_>,
-        call: &Arc<dyn Call>,
+        call: &Arc<impl Call>,
         turn: &Turn,
         cx: &mut TaskContext<'_>,
     ) -> Routed {
@@ -113,14 +113,15 @@ impl Router {
             return Routed::Done(exhausted(&chain, &wanted.key()).into());
         };
         let mode = first.command.mode;
-        let command = if chain.exact > 0 { Arc::clone(&first.key) } else { Arc::new(wanted.key()) };
-        let said = self.permit_now(first, call, &command);
+        let made = (chain.exact == 0).then(|| Arc::new(wanted.key()));
+        let command = made.as_ref().unwrap_or(&first.key);
+        let said = self.permit_now(first, &**call, command);
         if let Some(Err(error)) = said {
             return Routed::Done(error.into());
         }
         let held = match mode.ordered.then(|| turn.lock().try_lock_owned()) {
             Some(Err(_)) => {
-                let request = Request { command, data: data.to_json() };
+                let request = Request { command: Arc::clone(command), data: data.to_json() };
                 let work = self.job(&chain, call).run_in_turn(request, turn.lock());
                 return poll_once(mode, work, cx);
             }
@@ -128,24 +129,19 @@ impl Router {
             None => None,
         };
         match said {
-            Some(_) => self.start(&chain, call, &command, data, held, cx),
+            Some(_) => self.start(&chain, call, command, data, held, cx),
             None => {
-                let request = Request { command, data: data.to_json() };
+                let request = Request { command: Arc::clone(command), data: data.to_json() };
                 poll_once(mode, self.job(&chain, call).run_permitted(request, held), cx)
             }
         }
     }
 
-    fn job(self: &Arc<Self>, chain: &Arc<Chain>, call: &Arc<dyn Call>) -> Job {
-        Job { router: Arc::clone(self), chain: Arc::clone(chain), call: Arc::clone(call) }
+    fn job(self: &Arc<Self>, chain: &Arc<Chain>, call: &Arc<impl Call>) -> Job {
+        Job { router: Arc::clone(self), chain: Arc::clone(chain), call: Arc::clone(call) as _ }
     }
 
-    fn permit_now(
-        &self,
-        entry: &Entry,
-        call: &Arc<dyn Call>,
-        command: &CommandKey,
-    ) -> Option<Result<(), Error>> {
+    fn permit_now(&self, entry: &Entry, call: &impl Call, command: &CommandKey) -> Option<Result<(), Error>> {
         if entry.command.mode.unrestricted {
             return Some(Ok(()));
         }
@@ -156,7 +152,7 @@ impl Router {
     fn start(
         self: &Arc<Self>,
         chain: &Arc<Chain>,
-        call: &Arc<dyn Call>,
+        call: &Arc<impl Call>,
         command: &Arc<CommandKey>,
         data: &Data<'_>,
         turn: Held,
@@ -170,11 +166,10 @@ impl Router {
             Ok(checked) => checked,
             Err(error) => return Routed::Done(error.into()),
         };
-        let context = Context::new(Arc::clone(call), Arc::clone(&entry.provider.host));
-        let handler = Arc::clone(&entry.command.handler);
+        let context = Context::new(Arc::clone(call) as _, Arc::clone(&entry.provider.host));
         // A handler that is no async function may panic before it gives its future.
         let begun = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            match handler.begin(context, command, &arguments) {
+            match Arc::clone(&entry.command.handler).begin(context, command, &arguments) {
                 Begun::Running(mut work) => match work.poll_unpin(cx) {
                     Poll::Ready(outcome) => Begun::Done(outcome),
                     Poll::Pending => Begun::Running(work),
@@ -187,7 +182,7 @@ impl Router {
             Begun::Done(Err(error)) => Routed::Done(Answered { result: Err(error), unrecognized }),
             Begun::Done(Ok(Answer::Relay(relay))) if unrecognized.is_none() => {
                 call.hand_on();
-                match entry.provider.host.relay(&relay, Arc::clone(call)) {
+                match entry.provider.host.relay(&relay, Arc::clone(call) as _) {
                     Ok(()) => Routed::Relayed,
                     Err(error) => Routed::Done(error.into()),
                 }

@@ -71,6 +71,13 @@ pub(crate) struct Runtime {
     pub(crate) last_connection: AtomicU64,
 }
 
+impl Runtime {
+    /// How many requests wait for their handlers, or for sessions that are to answer them.
+    pub(crate) fn pending_requests(&self) -> usize {
+        self.handlers.len() + self.relays.len()
+    }
+}
+
 /// One service.
 pub(crate) struct Service {
     name: Arc<str>,

@@ -75,7 +75,7 @@ const PUT_OFF: usize = 24 << 10;
 /// nobody ever waits to put something in.
 pub struct Outbound {
     queue: Mutex<Queue>,
-    /// The bytes in the queue.
+    /// The bytes in the queue. Changed by whoever has locked it.
     bytes: AtomicUsize,
     waker: AtomicWaker,
 }
@@ -155,10 +155,9 @@ impl Outbound {
         }
         let was_empty = queue.is_empty();
         let size = put(&mut queue);
-        let before = self.bytes.fetch_add(size, Ordering::Relaxed);
+        let before = self.bytes();
         // A single message may be larger than the limit: that is no sign of a client that does not read.
         if before > 0 && before + size > limit {
-            self.bytes.fetch_sub(size, Ordering::Relaxed);
             queue.takes = Takes::Nothing;
             let dropped = queue.drop_last(size);
             drop(queue);
@@ -166,6 +165,7 @@ impl Outbound {
             self.waker.wake();
             return Err(PushError::Full);
         }
+        self.count(before + size, &queue);
         if queue.writing || !was_empty && !queue.is_put_off {
             return Ok(PutOff(false));
         }
@@ -180,7 +180,7 @@ impl Outbound {
     /// Writes what waits, where that pays, or wakes the task: for what is not written, too.
     fn write_or_wake(&self, mut queue: MutexGuard<'_, Queue>) {
         let written = queue.write_waiting();
-        self.bytes.fetch_sub(written, Ordering::Relaxed);
+        self.count(self.bytes() - written, &queue);
         if std::mem::take(&mut queue.is_due) || !queue.is_empty() {
             drop(queue);
             self.waker.wake();
@@ -216,16 +216,16 @@ impl Outbound {
             taken += length;
         }
         queue.rest();
-        drop(queue);
-        self.bytes.fetch_sub(taken, Ordering::Relaxed);
+        self.count(self.bytes() - taken, &queue);
         true
     }
 
     /// Takes out the rest of a message that is partly written, before which nothing else may be, with the events that
     /// came in a row with it.
     pub fn take_begun(&self, mut each: impl FnMut(Item<'_>)) {
-        let taken = self.queue.lock().take_begun(&mut each);
-        self.bytes.fetch_sub(taken, Ordering::Relaxed);
+        let mut queue = self.queue.lock();
+        let taken = queue.take_begun(&mut each);
+        self.count(self.bytes() - taken, &queue);
     }
 
     /// The connection's task is going to write: from now on nobody else does, nor wakes it.
@@ -259,15 +259,20 @@ impl Outbound {
         let mut queue = self.queue.lock();
         (queue.takes, queue.writer) = (Takes::Nothing, None);
         let (written, slots) = queue.take_all();
+        self.count(0, &queue);
         drop(queue);
         drop(written);
-        self.bytes.store(0, Ordering::Relaxed);
         slots.iter().map(Slot::events).sum()
     }
 
     /// The bytes in the queue.
     pub fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// So many bytes are in the queue now, which is locked: nobody else says so at the same time.
+    fn count(&self, bytes: usize, _locked: &Queue) {
+        self.bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Takes no more frames from now on.

@@ -1,7 +1,12 @@
 //! Every metric, in one list.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
 use metrics::{Counter, Gauge, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 
 /// A reason that a counter tells apart.
 pub trait Reason: Copy + 'static {
@@ -99,14 +104,6 @@ pub struct ByReason<R> {
 }
 
 impl<R: Reason> ByReason<R> {
-    fn register(recorder: &PrometheusRecorder, name: &'static str) -> Self {
-        let counter = |reason: &R| {
-            let key = Key::from_parts(name, vec![Label::new(R::LABEL, reason.name())]);
-            recorder.register_counter(&key, &METADATA)
-        };
-        Self { counters: R::ALL.iter().map(counter).collect(), reason: std::marker::PhantomData }
-    }
-
     /// Adds `n` for `reason`.
     pub fn add(&self, reason: R, n: u64) {
         if let Some(counter) = self.counters.get(reason.index()) {
@@ -117,28 +114,52 @@ impl<R: Reason> ByReason<R> {
 
 static METADATA: Metadata<'static> = Metadata::new("jackfield", Level::INFO, None);
 
+/// What is counted here, and where it is put when somebody asks. The recorder's own counters note besides when they
+/// change, which takes as long again.
+struct Tally {
+    count: Arc<AtomicU64>,
+    shown: Counter,
+}
+
+/// The recorder, and what is to be put into it.
+struct Registry {
+    recorder: PrometheusRecorder,
+    tallies: Vec<Tally>,
+}
+
+impl Registry {
+    fn counter(&mut self, key: &Key) -> Counter {
+        let count = Arc::default();
+        let shown = self.recorder.register_counter(key, &METADATA);
+        self.tallies.push(Tally { count: Arc::clone(&count), shown });
+        Counter::from_arc(count)
+    }
+}
+
 trait Registered {
-    fn register(recorder: &PrometheusRecorder, name: &'static str, help: &'static str) -> Self;
+    fn register(registry: &mut Registry, name: &'static str, help: &'static str) -> Self;
 }
 
 impl Registered for Counter {
-    fn register(recorder: &PrometheusRecorder, name: &'static str, help: &'static str) -> Self {
-        recorder.describe_counter(KeyName::from(name), None, SharedString::const_str(help));
-        recorder.register_counter(&Key::from_static_name(name), &METADATA)
+    fn register(registry: &mut Registry, name: &'static str, help: &'static str) -> Self {
+        registry.recorder.describe_counter(KeyName::from(name), None, SharedString::const_str(help));
+        registry.counter(&Key::from_static_name(name))
     }
 }
 
 impl Registered for Gauge {
-    fn register(recorder: &PrometheusRecorder, name: &'static str, help: &'static str) -> Self {
-        recorder.describe_gauge(KeyName::from(name), None::<Unit>, SharedString::const_str(help));
-        recorder.register_gauge(&Key::from_static_name(name), &METADATA)
+    fn register(registry: &mut Registry, name: &'static str, help: &'static str) -> Self {
+        registry.recorder.describe_gauge(KeyName::from(name), None::<Unit>, SharedString::const_str(help));
+        registry.recorder.register_gauge(&Key::from_static_name(name), &METADATA)
     }
 }
 
 impl<R: Reason> Registered for ByReason<R> {
-    fn register(recorder: &PrometheusRecorder, name: &'static str, help: &'static str) -> Self {
-        recorder.describe_counter(KeyName::from(name), None, SharedString::const_str(help));
-        Self::register(recorder, name)
+    fn register(registry: &mut Registry, name: &'static str, help: &'static str) -> Self {
+        registry.recorder.describe_counter(KeyName::from(name), None, SharedString::const_str(help));
+        let key = |reason: &R| Key::from_parts(name, vec![Label::new(R::LABEL, reason.name())]);
+        let counters = R::ALL.iter().map(|reason| registry.counter(&key(reason))).collect();
+        Self { counters, reason: std::marker::PhantomData }
     }
 }
 
@@ -147,16 +168,17 @@ macro_rules! metrics {
         /// The broker's metrics: handles that are registered once.
         pub struct Metrics {
             $(#[doc = $help] pub $field: $kind,)+
-            recorder: PrometheusRecorder,
+            registry: Registry,
         }
 
         impl Metrics {
             /// Registers every metric.
             pub fn new() -> Self {
                 let recorder = PrometheusBuilder::new().build_recorder();
+                let mut registry = Registry { recorder, tallies: Vec::new() };
                 Self {
-                    $($field: <$kind as Registered>::register(&recorder, $name, $help),)+
-                    recorder,
+                    $($field: <$kind as Registered>::register(&mut registry, $name, $help),)+
+                    registry,
                 }
             }
         }
@@ -172,7 +194,7 @@ metrics! {
     logins: Counter = "jackfield_logins_total", "Logins accepted.";
     logins_rejected: Counter = "jackfield_logins_rejected_total", "Logins rejected.";
     requests: ByReason<Outcome> = "jackfield_requests_total", "Requests of clients, by their result.";
-    requests_pending: Gauge = "jackfield_requests_pending", "Requests whose handler had to wait and is not done.";
+    requests_pending: Gauge = "jackfield_requests_pending", "Requests that wait for their handlers, or for the sessions that are to answer them.";
     session_requests: Counter = "jackfield_session_requests_total", "Requests of the broker to sessions, events and pings apart.";
     worker_requests: Counter = "jackfield_worker_requests_total", "Requests handed to sessions that serve commands, retries included.";
     worker_retries: Counter = "jackfield_worker_retries_total", "Requests to be handed to another session, for the one they were handed to has gone.";
@@ -193,22 +215,25 @@ metrics! {
 
 impl Metrics {
     /// All metrics in Prometheus text form.
-    pub fn handle(&self) -> PrometheusHandle {
-        self.recorder.handle()
+    pub fn render(&self) -> String {
+        for Tally { count, shown } in &self.registry.tallies {
+            shown.absolute(count.load(Ordering::Relaxed));
+        }
+        self.registry.recorder.handle().render()
     }
 
     /// A plugin's own counter.
     pub fn plugin_counter(&self, name: &str, help: &str, labels: &[(&'static str, &str)]) -> Counter {
         let name = format!("jackfield_plugin_{name}");
-        self.recorder.describe_counter(KeyName::from(name.clone()), None, help.to_owned().into());
-        self.recorder.register_counter(&series(name, labels), &METADATA)
+        self.registry.recorder.describe_counter(KeyName::from(name.clone()), None, help.to_owned().into());
+        self.registry.recorder.register_counter(&series(name, labels), &METADATA)
     }
 
     /// A plugin's own gauge.
     pub fn plugin_gauge(&self, name: &str, help: &str, labels: &[(&'static str, &str)]) -> Gauge {
         let name = format!("jackfield_plugin_{name}");
-        self.recorder.describe_gauge(KeyName::from(name.clone()), None, help.to_owned().into());
-        self.recorder.register_gauge(&series(name, labels), &METADATA)
+        self.registry.recorder.describe_gauge(KeyName::from(name.clone()), None, help.to_owned().into());
+        self.registry.recorder.register_gauge(&series(name, labels), &METADATA)
     }
 }
 
