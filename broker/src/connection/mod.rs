@@ -201,8 +201,8 @@ impl Connection {
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.home.link.outbound.register(cx.waker());
         self.refresh_config();
+        self.home.link.outbound.begin_writing();
         for _ in 0..READS_IN_A_TURN {
-            self.home.link.outbound.begin_writing();
             let waits_for_login =
                 |reason: &CloseReason| self.gate.is_some() && *reason != CloseReason::Shutdown;
             if let Some(reason) = self.home.link.close_reason().filter(|reason| !waits_for_login(reason)) {
