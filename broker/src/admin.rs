@@ -63,10 +63,7 @@ pub(crate) async fn serve(address: &HttpAddress, runtime: &Arc<Runtime>) -> Resu
 }
 
 async fn metrics(State(runtime): State<Arc<Runtime>>) -> impl IntoResponse {
-    let metrics = &runtime.shared.metrics;
-    metrics.log_lines_dropped.set(crate::telemetry::logging::dropped_lines() as f64);
-    metrics.requests_pending.set(runtime.pending_requests() as f64);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render())
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], runtime.render_metrics())
 }
 
 async fn ready(State(runtime): State<Arc<Runtime>>) -> impl IntoResponse {

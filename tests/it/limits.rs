@@ -63,6 +63,8 @@ async fn whatever_ends_a_request_makes_room() {
         let (_broker, mut ann, mut bob) = with_inflight(1, transport).await;
         for _ in 0..5 {
             assert_eq!(ann.err("fixture/core/panic_late", json!({})).await.0, code::INTERNAL_ERROR_REF);
+            let data = json!({"session_id": "nobody", "class": "screen", "cmd": "show"});
+            assert_eq!(ann.err("core/session/cmd", data).await.0, code::SESSION_NOT_FOUND);
         }
         let data = json!({"session_id": bob.session_id(), "class": "screen", "cmd": "show"});
         let tid = ann.start("core/session/cmd", data).await;

@@ -129,15 +129,22 @@ async fn requests_that_wait_are_counted_as_long_as_they_do() {
     let mut ann = broker.login(Transport::Ws, "ann").await;
     let mut bob = broker.login(Transport::Tcp, "bob").await;
     let data = json!({"session_id": bob.session_id(), "class": "app", "cmd": "do"});
-    let relayed = ann.start("core/session/cmd", data).await;
-    let request = bob.next_request().await;
+    let relayed = ann.start("core/session/cmd", data.clone()).await;
+    let first = bob.next_request().await;
     until_total(&broker, name::PENDING, 1.0).await;
-    let handled = ann.start("fixture/core/sleep", json!({"ms": 1500})).await;
+    let handled = ann.start("fixture/core/ask", data.clone()).await;
+    let second = bob.next_request().await;
     until_total(&broker, name::PENDING, 2.0).await;
-    bob.answer(&request, json!({})).await;
+    bob.answer(&first, json!({})).await;
     assert_eq!(ann.response(relayed).await["result"], "ok");
     until_total(&broker, name::PENDING, 1.0).await;
+    bob.answer(&second, json!({})).await;
     assert_eq!(ann.response(handled).await["result"], "ok");
+    until_total(&broker, name::PENDING, 0.0).await;
+    ann.start("core/session/cmd", data).await;
+    bob.next_request().await;
+    until_total(&broker, name::PENDING, 1.0).await;
+    drop(ann);
     until_total(&broker, name::PENDING, 0.0).await;
 }
 

@@ -27,6 +27,7 @@ pub enum Framing {
 impl Framing {
     /// Appends one message whose text is the parts in a row. No part holds a line break: [`RawJson`] has none, and
     /// strings are escaped.
+    // So that how many parts there are is known, and what is constant of them is copied without a call.
     #[inline(always)]
     fn put(self, out: &mut Vec<u8>, parts: &[&str]) {
         let length: usize = parts.iter().map(|part| part.len()).sum();

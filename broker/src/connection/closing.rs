@@ -77,8 +77,8 @@ impl Connection {
         let settled = poll_fn(|cx| {
             self.home.link.outbound.register(cx.waker());
             self.refresh_config();
+            self.home.link.outbound.begin_writing();
             loop {
-                self.home.link.outbound.begin_writing();
                 self.poll_gate(cx);
                 let quiet = self.gate.is_none() && self.home.link.inflight() == 0;
                 match self.poll_flushed(cx) {

@@ -16,7 +16,7 @@ use super::Endpoint;
 use crate::{
     codec::{CloseReason, Tid, put_ack, put_answer, put_error},
     router::{Answered, Running},
-    session::{Link, Session},
+    session::Link,
     telemetry::Outcome,
 };
 
@@ -30,28 +30,40 @@ const LOOK_AFTER: Duration = Duration::from_secs(5);
 pub(super) struct Home {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) link: Arc<Link>,
-    session: OnceLock<Arc<Session>>,
+    login: OnceLock<LoggedIn>,
+}
+
+/// What every request asks of the session that its connection has become, at hand. Not the session itself: requests may
+/// outlive it.
+pub(super) struct LoggedIn {
+    caller: Arc<Caller>,
+    /// When it ends by itself.
+    pub(super) expires: Option<Instant>,
 }
 
 impl Home {
     pub(super) fn new(endpoint: Arc<Endpoint>, link: Arc<Link>) -> Self {
-        Self { endpoint, link, session: OnceLock::new() }
+        Self { endpoint, link, login: OnceLock::new() }
     }
 
-    /// The session that the connection has become, be it that it has ended since.
-    pub(super) fn session(&self) -> Option<&Arc<Session>> {
-        self.session.get().or_else(|| {
+    /// `None` before the login.
+    pub(super) fn logged_in(&self) -> Option<&LoggedIn> {
+        self.login.get().or_else(|| {
             let session = self.link.session()?;
-            Some(self.session.get_or_init(|| session))
+            let login = || LoggedIn { caller: Arc::clone(&session.caller), expires: session.expires };
+            Some(self.login.get_or_init(login))
         })
+    }
+
+    fn caller(&self) -> Arc<Caller> {
+        self.logged_in().map_or_else(|| self.link.caller(), |login| Arc::clone(&login.caller))
     }
 }
 
 /// A client's request, until it is answered.
 pub(super) struct InFlight {
     home: Arc<Home>,
-    /// Who asks, where that is no session.
-    anonymous: OnceLock<Arc<Caller>>,
+    caller: Arc<Caller>,
     tid: Tid,
     /// How many bytes of data it brought.
     size: usize,
@@ -72,10 +84,9 @@ enum Relayed {
 
 impl InFlight {
     pub(super) fn new(home: &Arc<Home>, tid: Tid, size: usize) -> Self {
-        let anonymous = if home.session().is_some() { OnceLock::new() } else { home.link.caller().into() };
         Self {
             home: Arc::clone(home),
-            anonymous,
+            caller: home.caller(),
             tid,
             size,
             acked: Mutex::new(None),
@@ -91,7 +102,7 @@ impl InFlight {
     /// Counts it among those that wait for their handlers, as long as what this gives is held.
     pub(super) fn wait_for_handler(&self) -> Waiting {
         let counted = Counted::new(&self.home, self.size, &self.home.endpoint.handlers);
-        Waiting { home: Arc::clone(&self.home), counted: Some(counted) }
+        Waiting { home: Arc::clone(&self.home), counted }
     }
 
     /// Answers in the place of a session that has not yet done so.
@@ -239,10 +250,7 @@ impl InFlight {
 #[async_trait]
 impl Call for InFlight {
     fn caller(&self) -> &Arc<Caller> {
-        match self.home.session.get() {
-            Some(session) if self.anonymous.get().is_none() => &session.caller,
-            _ => self.anonymous.get_or_init(|| self.home.link.caller()),
-        }
+        &self.caller
     }
 
     fn ack(&self) {
@@ -280,7 +288,7 @@ impl Drop for InFlight {
 }
 
 impl Relayed {
-    fn leave(self, home: &Home) {
+    fn leave(&self, home: &Home) {
         if let Self::Handed(counted) = self {
             counted.leave(home);
         }
@@ -290,19 +298,17 @@ impl Relayed {
 /// Counts a request among those that wait, as long as this is held.
 pub(super) struct Waiting {
     home: Arc<Home>,
-    counted: Option<Counted>,
+    counted: Counted,
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        if let Some(counted) = self.counted.take() {
-            counted.leave(&self.home);
-        }
+        self.counted.leave(&self.home);
     }
 }
 
-/// A request that counts among those that wait, until it leaves them.
-#[must_use]
+/// A request that counts among those that wait, until it leaves them. Not when it is dropped, which would take a handle of
+/// its own to the connection: whoever takes it out of a request has it leave.
 struct Counted {
     size: usize,
     _tracked: TaskTrackerToken,
@@ -315,7 +321,7 @@ impl Counted {
         Self { size, _tracked: tracker.token() }
     }
 
-    fn leave(self, Home { link, .. }: &Home) {
+    fn leave(&self, Home { link, .. }: &Home) {
         link.inflight_bytes.fetch_sub(self.size, Ordering::AcqRel);
         if link.inflight.fetch_sub(1, Ordering::AcqRel) > 1 {
             return;

@@ -98,7 +98,7 @@ impl Connection {
         if is_ping {
             return Ok(());
         }
-        let is_session = self.home.session().is_some();
+        let is_session = self.home.logged_in().is_some();
         if !is_session && !envelope.is_core("user", "login") {
             return Err(ErrorCode::NotAuthenticated.into());
         }

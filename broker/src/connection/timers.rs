@@ -63,11 +63,11 @@ impl Connection {
 
     fn next_time(&self) -> Instant {
         let timeouts = &self.config.timeouts;
-        let by_state = match self.home.session() {
+        let by_state = match self.home.logged_in() {
             None => self.timers.login,
-            Some(session) => {
+            Some(login) => {
                 let ping = self.timers.quiet_since + timeouts.ping;
-                session.expires.map_or(ping, |expires| expires.min(ping))
+                login.expires.map_or(ping, |expires| expires.min(ping))
             }
         };
         let stalled = self.timers.stalled.map(|since| since + timeouts.write);
@@ -85,10 +85,10 @@ impl Connection {
         }
         self.relayed.ack_due(now);
         self.open.expire(now).map_err(|_| CloseReason::Silent)?;
-        let Some(session) = self.home.link.session() else {
+        let Some(login) = self.home.logged_in() else {
             return if self.timers.login <= now { Err(CloseReason::Silent) } else { Ok(()) };
         };
-        if session.expires.is_some_and(|expires| expires <= now) {
+        if login.expires.is_some_and(|expires| expires <= now) {
             return Err(CloseReason::Expired);
         }
         if self.timers.quiet_since + timeouts.ping <= now {

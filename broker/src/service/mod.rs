@@ -36,7 +36,7 @@ use crate::{
     plugin::{self, Loaded, Overlay, Wanted},
     registry::{Registry, Snapshot},
     router::Router,
-    telemetry::Outlet,
+    telemetry::{Outlet, logging},
     transport::{
         Accepted, Stream,
         tls::{Keeper, Material},
@@ -75,6 +75,14 @@ impl Runtime {
     /// How many requests wait for their handlers, or for sessions that are to answer them.
     pub(crate) fn pending_requests(&self) -> usize {
         self.handlers.len() + self.relays.len()
+    }
+
+    /// All metrics in Prometheus text form, those that are looked up when somebody asks included.
+    pub(crate) fn render_metrics(&self) -> String {
+        let metrics = &self.shared.metrics;
+        metrics.log_lines_dropped.set(logging::dropped_lines() as f64);
+        metrics.requests_pending.set(self.pending_requests() as f64);
+        metrics.render()
     }
 }
 

@@ -122,12 +122,12 @@ struct Tally {
 }
 
 /// The recorder, and what is to be put into it.
-struct Registry {
+struct Recorded {
     recorder: PrometheusRecorder,
     tallies: Vec<Tally>,
 }
 
-impl Registry {
+impl Recorded {
     fn counter(&mut self, key: &Key) -> Counter {
         let count = Arc::default();
         let shown = self.recorder.register_counter(key, &METADATA);
@@ -137,28 +137,28 @@ impl Registry {
 }
 
 trait Registered {
-    fn register(registry: &mut Registry, name: &'static str, help: &'static str) -> Self;
+    fn register(recorded: &mut Recorded, name: &'static str, help: &'static str) -> Self;
 }
 
 impl Registered for Counter {
-    fn register(registry: &mut Registry, name: &'static str, help: &'static str) -> Self {
-        registry.recorder.describe_counter(KeyName::from(name), None, SharedString::const_str(help));
-        registry.counter(&Key::from_static_name(name))
+    fn register(recorded: &mut Recorded, name: &'static str, help: &'static str) -> Self {
+        recorded.recorder.describe_counter(KeyName::from(name), None, SharedString::const_str(help));
+        recorded.counter(&Key::from_static_name(name))
     }
 }
 
 impl Registered for Gauge {
-    fn register(registry: &mut Registry, name: &'static str, help: &'static str) -> Self {
-        registry.recorder.describe_gauge(KeyName::from(name), None::<Unit>, SharedString::const_str(help));
-        registry.recorder.register_gauge(&Key::from_static_name(name), &METADATA)
+    fn register(recorded: &mut Recorded, name: &'static str, help: &'static str) -> Self {
+        recorded.recorder.describe_gauge(KeyName::from(name), None::<Unit>, SharedString::const_str(help));
+        recorded.recorder.register_gauge(&Key::from_static_name(name), &METADATA)
     }
 }
 
 impl<R: Reason> Registered for ByReason<R> {
-    fn register(registry: &mut Registry, name: &'static str, help: &'static str) -> Self {
-        registry.recorder.describe_counter(KeyName::from(name), None, SharedString::const_str(help));
+    fn register(recorded: &mut Recorded, name: &'static str, help: &'static str) -> Self {
+        recorded.recorder.describe_counter(KeyName::from(name), None, SharedString::const_str(help));
         let key = |reason: &R| Key::from_parts(name, vec![Label::new(R::LABEL, reason.name())]);
-        let counters = R::ALL.iter().map(|reason| registry.counter(&key(reason))).collect();
+        let counters = R::ALL.iter().map(|reason| recorded.counter(&key(reason))).collect();
         Self { counters, reason: std::marker::PhantomData }
     }
 }
@@ -168,17 +168,17 @@ macro_rules! metrics {
         /// The broker's metrics: handles that are registered once.
         pub struct Metrics {
             $(#[doc = $help] pub $field: $kind,)+
-            registry: Registry,
+            recorded: Recorded,
         }
 
         impl Metrics {
             /// Registers every metric.
             pub fn new() -> Self {
                 let recorder = PrometheusBuilder::new().build_recorder();
-                let mut registry = Registry { recorder, tallies: Vec::new() };
+                let mut recorded = Recorded { recorder, tallies: Vec::new() };
                 Self {
-                    $($field: <$kind as Registered>::register(&mut registry, $name, $help),)+
-                    registry,
+                    $($field: <$kind as Registered>::register(&mut recorded, $name, $help),)+
+                    recorded,
                 }
             }
         }
@@ -214,26 +214,26 @@ metrics! {
 }
 
 impl Metrics {
-    /// All metrics in Prometheus text form.
+    /// All metrics in Prometheus text form, gauges as they were last set.
     pub fn render(&self) -> String {
-        for Tally { count, shown } in &self.registry.tallies {
+        for Tally { count, shown } in &self.recorded.tallies {
             shown.absolute(count.load(Ordering::Relaxed));
         }
-        self.registry.recorder.handle().render()
+        self.recorded.recorder.handle().render()
     }
 
     /// A plugin's own counter.
     pub fn plugin_counter(&self, name: &str, help: &str, labels: &[(&'static str, &str)]) -> Counter {
         let name = format!("jackfield_plugin_{name}");
-        self.registry.recorder.describe_counter(KeyName::from(name.clone()), None, help.to_owned().into());
-        self.registry.recorder.register_counter(&series(name, labels), &METADATA)
+        self.recorded.recorder.describe_counter(KeyName::from(name.clone()), None, help.to_owned().into());
+        self.recorded.recorder.register_counter(&series(name, labels), &METADATA)
     }
 
     /// A plugin's own gauge.
     pub fn plugin_gauge(&self, name: &str, help: &str, labels: &[(&'static str, &str)]) -> Gauge {
         let name = format!("jackfield_plugin_{name}");
-        self.registry.recorder.describe_gauge(KeyName::from(name.clone()), None, help.to_owned().into());
-        self.registry.recorder.register_gauge(&series(name, labels), &METADATA)
+        self.recorded.recorder.describe_gauge(KeyName::from(name.clone()), None, help.to_owned().into());
+        self.recorded.recorder.register_gauge(&series(name, labels), &METADATA)
     }
 }
 

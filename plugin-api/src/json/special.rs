@@ -55,8 +55,6 @@ fn among(bytes: &[u8; WIDE]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -73,12 +71,23 @@ mod tests {
         }
     }
 
-    proptest! {
-        #[test]
-        fn the_first_is_found(text in "[a-zé]{0,40}[a-z\"\\\\\n]{0,2}[a-z\"]{0,40}", from in 0..90usize) {
-            let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | b'\n');
-            let expected = text.bytes().skip(from).position(|byte| is_special(&byte)).map(|place| from + place);
-            prop_assert_eq!(find(text.as_bytes(), from), expected);
+    #[test]
+    fn the_first_is_found_whatever_stands_around_it() {
+        for length in 0..40 {
+            for from in 0..=length + 1 {
+                for place in 0..length {
+                    for special in *b"\"\\\x00\n\x1f" {
+                        let mut bytes = vec![b'\x7f'; length];
+                        bytes[place] = special;
+                        let first = find(&bytes, from);
+                        assert_eq!(first, (from <= place).then_some(place), "{bytes:?} from {from}");
+                        bytes[length - 1] = b'"';
+                        let last = Some(length - 1).filter(|last| from <= *last);
+                        assert_eq!(find(&bytes, from), if from <= place { Some(place) } else { last });
+                    }
+                }
+                assert_eq!(find(&vec![0xc3; length], from), None);
+            }
         }
     }
 }

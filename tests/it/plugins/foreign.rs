@@ -44,6 +44,7 @@ async fn built() -> Option<PathBuf> {
     let fetched = cargo(&["fetch", "--locked"]).await;
     if !fetched.status.success() {
         let why = String::from_utf8_lossy(&fetched.stderr).into_owned();
+        assert!(!why.contains("--locked"), "the lock file of tests/foreign_plugin is old: {why}");
         let required = std::env::var_os("EXAMPLES_TEST").is_some_and(|value| value == "required");
         assert!(!required, "the crates of tests/foreign_plugin: {why}");
         eprintln!("skipped: the crates of tests/foreign_plugin cannot be had: {why}");
