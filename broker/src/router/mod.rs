@@ -97,7 +97,8 @@ impl Router {
     }
 
     /// Routes a request. Its handler is polled once in place; only what is not answered by that has to be waited
-    /// for. The caller lends its `call` as it is, for most are done without another handle to it. `turn` is the session's, for requests that must run one after the other.
+    /// for. The caller lends its `call` as it is, for most are done without another handle to it. `turn` is the session's,
+    /// for requests that must run one after the other.
     pub fn route(
         self: &Arc<Self>,
         wanted: Wanted<'_>,
